@@ -1,0 +1,43 @@
+#!/usr/bin/env python3
+"""Train a breed classifier: build the CreateTrainingJob request and carry it out.
+
+  python scripts/launch_training.py --data ../dogs --backbone efficientnet_lite0 --epochs 3
+  python scripts/launch_training.py --data ../dogs --set weights=none --dry-run
+
+The job's log goes to stderr, its metrics and the model's place to stdout. runs/latest leads to the job.
+"""
+
+import argparse
+import sys
+
+from launcher import arguments as command
+from launcher import backends, command_line, jobs
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = command.parser(__doc__)
+    command.add_backend(parser)
+    command.add_training(parser)
+    parser.add_argument("--dry-run", action="store_true", help="print the request and do nothing")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Train; print the last value of each metric."""
+    arguments = parse_arguments()
+    request = command.training_request(arguments)
+    if arguments.dry_run:
+        print(command.as_json([("CreateTrainingJob", request)]))
+        return 0
+    backend = backends.choose(arguments.backend, command_line.tell)
+    job = backend.train(request, arguments.output, command_line.tell)
+    latest = jobs.point_latest(job)
+    for name, value in job.metrics.items():
+        print(f"{name:24} {value:.6g}")
+    print(f"model: {job.archive}\n{latest} leads to this job")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.run(main))

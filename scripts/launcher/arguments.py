@@ -1,0 +1,160 @@
+"""Command-line arguments that several scripts share, and the requests that follow from them.
+
+A hyperparameter that is not given is not sent: the trainer's defaults are the only ones.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from launcher import backends, datasets, jobs, requests
+from launcher.errors import SettingsError
+from launcher.requests import Json, Request
+from trainer.metrics import metric_definitions
+
+# The hyperparameters that have a flag of their own; every other one is given with --set.
+FLAGS = ("backbone", "epochs", "batch-size", "learning-rate")
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser whose help shows the script's own docstring and every default."""
+    summary, _, rest = (description or "").partition("\n")
+    return argparse.ArgumentParser(description=summary, epilog=rest, formatter_class=_Help)
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Shows defaults, and leaves the examples' lines as they are."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return super()._get_help_string(action) if action.default or action.default == 0 else action.help
+
+
+def add_backend(to: argparse.ArgumentParser) -> None:
+    """Add --backend."""
+    to.add_argument(
+        "--backend",
+        choices=backends.NAMES,
+        default="auto",
+        help="where to run; auto: docker if an engine answers",
+    )
+
+
+def add_training(to: argparse.ArgumentParser, *, image_flag: str = "--image") -> None:
+    """Add what a training job is made from."""
+    to.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="has train/, valid/ and test/")
+    to.add_argument("--pretrained", type=Path, metavar="FOLDER", help="weight files, <backbone>*.pth")
+    to.add_argument(
+        image_flag,
+        dest="train_image",
+        default=requests.TRAINING_IMAGE,
+        metavar="IMAGE",
+        help="what to train in",
+    )
+    to.add_argument(
+        "--output", type=Path, default=Path("runs"), help="the folder of all jobs", metavar="FOLDER"
+    )
+    to.add_argument("--job-name", metavar="NAME", help="default: a new one, with the time")
+    to.add_argument(
+        "--max-runtime", type=positive, default=86_400, metavar="SECONDS", help="the job is stopped then"
+    )
+    group = to.add_argument_group("hyperparameters (the trainer's defaults where nothing is given)")
+    for name in FLAGS:
+        group.add_argument(f"--{name}", metavar="VALUE")
+    group.add_argument(
+        "--set",
+        type=_assignment,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="any other; repeatable",
+    )
+    group.add_argument("--hyperparameters", type=Path, metavar="FILE.json", help="an object, name to value")
+
+
+def positive(text: str) -> int:
+    """Read a whole number from 1 (an argparse type)."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return int(text)
+
+
+def stage(text: str) -> tuple[str, float]:
+    """Read NAME=SECONDS (an argparse type)."""
+    name, seconds = _assignment(text)
+    return name, float(seconds)
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE")
+    return name, value
+
+
+def add_serving(to: argparse.ArgumentParser, *, image_flag: str = "--image") -> None:
+    """Add what an endpoint is made from."""
+    to.add_argument(
+        image_flag,
+        dest="serve_image",
+        default=requests.SERVING_IMAGE,
+        metavar="IMAGE",
+        help="what to serve with",
+    )
+    to.add_argument("--memory", metavar="SIZE", help="limit of the endpoint's container, such as 4g")
+    to.add_argument("--cpus", type=float, metavar="N", help="limit of the endpoint's container")
+
+
+def hyperparameters(arguments: argparse.Namespace) -> dict[str, Json]:
+    """Return what was given: the file's, over them the flags', over them those of --set."""
+    values: dict[str, Json] = {}
+    if arguments.hyperparameters:
+        values |= _read_object(arguments.hyperparameters)
+    flags = {name: getattr(arguments, name.replace("-", "_")) for name in FLAGS}
+    given = {name: text for name, text in flags.items() if text is not None} | dict(arguments.set)
+    return values | {name: requests.number_or_text(text) for name, text in given.items()}
+
+
+def _read_object(file: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"the hyperparameters in {file} cannot be read: {error}") from None
+    if not isinstance(values, dict):
+        raise SettingsError(f'{file} must hold one JSON object, such as {{"epochs": 3}}')
+    return values
+
+
+def training_request(arguments: argparse.Namespace) -> Request:
+    """Return the CreateTrainingJob request of a command line; raises SettingsError or DatasetError."""
+    datasets.read_image_folder(arguments.data)
+    folders = {"training": arguments.data, "pretrained": arguments.pretrained}
+    request = requests.training_job(
+        name=arguments.job_name or jobs.new_name(),
+        image=arguments.train_image,
+        channels={name: folder.resolve().as_uri() for name, folder in folders.items() if folder},
+        hyperparameters=hyperparameters(arguments),
+        metric_definitions=metric_definitions(),
+        output_uri=arguments.output.resolve().as_uri(),
+        max_runtime_seconds=arguments.max_runtime,
+    )
+    return requests.validate("CreateTrainingJob", request)
+
+
+def endpoint_requests(image: str, archive: Path) -> tuple[Request, Request, Request]:
+    """Return the CreateModel, CreateEndpointConfig and CreateEndpoint requests that serve one archive."""
+    name = jobs.new_name("dog-breeds-endpoint")
+    return (
+        requests.validate(
+            "CreateModel", requests.model(name=name, image=image, model_data=archive.resolve().as_uri())
+        ),
+        requests.validate("CreateEndpointConfig", requests.endpoint_config(name=name, model_name=name)),
+        requests.validate("CreateEndpoint", requests.endpoint(name=name, config_name=name)),
+    )
+
+
+def as_json(operations: Sequence[tuple[str, Request]]) -> str:
+    """Return requests as --dry-run prints them: the request itself, or several by the operation's name."""
+    content: object = operations[0][1] if len(operations) == 1 else dict(operations)
+    return json.dumps(content, indent=2, ensure_ascii=False)

@@ -1,0 +1,58 @@
+"""Where a request is carried out: one interface, and the choice between what implements it.
+
+Called by the scripts, which never ask which backend they have.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+from launcher.docker_backend import DockerBackend
+from launcher.errors import SettingsError
+from launcher.hosting import RunningEndpoint
+from launcher.jobs import FinishedJob
+from launcher.process_backend import ProcessBackend
+from launcher.requests import Request
+from launcher.workloads import OnLine
+
+NAMES = ("auto", "docker", "process")
+
+
+class Backend(Protocol):
+    """Carries out the requests of the SageMaker API."""
+
+    name: str
+
+    def train(self, request: Request, runs: Path, on_line: OnLine) -> FinishedJob:
+        """Run a CreateTrainingJob request to its end; raises JobFailed, JobStopped, SettingsError."""
+
+    def deploy(
+        self, model: Request, config: Request, endpoint: Request, *, port: int, on_line: OnLine
+    ) -> AbstractContextManager[RunningEndpoint]:
+        """Serve until the context ends, leaving nothing behind; raises EndpointFailed, SettingsError."""
+
+
+def choose(
+    name: str, say: Callable[[str], None], *, memory: str | None = None, cpus: float | None = None
+) -> Backend:
+    """Return the backend of that name; `auto` takes Docker when an engine answers. Says which, and why.
+
+    `memory` ("4g") and `cpus` limit an endpoint's container. Raises SettingsError when Docker is asked for
+    and no engine answers, or when limits are given that processes cannot be held to.
+    """
+    if name != "process":
+        try:
+            backend = DockerBackend(memory=memory, cpus=cpus)
+        except SettingsError as error:
+            if name == "docker":
+                raise
+            say(f"backend: process (no Docker engine: {str(error).splitlines()[0]})")
+        else:
+            say(f"backend: docker (engine {backend.engine_version} answers)")
+            return backend
+    else:
+        say("backend: process (as asked)")
+    if memory or cpus:
+        raise SettingsError("--memory and --cpus limit containers: they need --backend docker")
+    return ProcessBackend()

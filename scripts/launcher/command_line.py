@@ -1,0 +1,61 @@
+"""How every script of this folder speaks and ends: one message, no traceback for a person's mistake.
+
+Exit codes: 0 done; 1 the work failed or was answered only in part; 2 wrong usage or settings;
+130 after Ctrl-C; 143 after SIGTERM (129 when the terminal went away).
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from types import FrameType
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import track
+
+from launcher.datasets import DatasetError
+from launcher.errors import SettingsError, WorkFailed
+
+Item = TypeVar("Item")
+
+
+def run(main: Callable[[], int]) -> int:
+    """Call a script's `main` and return its exit code; containers and processes are cleaned up first."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
+    try:
+        return main()
+    except (SettingsError, DatasetError) as error:
+        return _say(f"error: {error}", 2)
+    except WorkFailed as error:
+        return _say(f"error: {error}", 1)
+    except KeyboardInterrupt:
+        return _say("stopped by Ctrl-C", 130)
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): Python would complain again while it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    """Turn a signal into SystemExit, so that `finally` clauses run as they do after Ctrl-C."""
+    raise SystemExit(128 + number)
+
+
+def tell(line: str) -> None:
+    """Write one line to stderr at once: a log line, or which backend was chosen."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def progress(steps: Iterable[Item], *, total: int, what: str) -> Iterator[Item]:
+    """Pass items on with a progress bar on stderr; silent when that is not a terminal."""
+    console = Console(stderr=True)
+    yield from track(
+        steps, description=what, total=total, console=console, transient=True, disable=not console.is_terminal
+    )
+
+
+def _say(message: str, code: int) -> int:
+    tell(message)
+    return code

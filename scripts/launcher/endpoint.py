@@ -1,0 +1,123 @@
+"""A client of the HTTP contract in docs/http.md, safe to use from several threads at once.
+
+Called by `invoke.py` and `demo.py`. A prediction changes nothing on the server, so a request that got no
+answer because the connection broke or the queue was full is sent again; one that was refused is not.
+"""
+
+import json
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from launcher.errors import SettingsError, WorkFailed
+from launcher.pictures import NPY, readable
+from launcher.predictions import Prediction, Ranked
+
+JSON = "application/json"
+ATTEMPTS = 4
+# The platform gives /invocations 60 s.
+TIMEOUT = httpx.Timeout(65, connect=5)
+
+
+class Refused(Exception):  # noqa: N818 - what happened, as the server puts it
+    """The endpoint answered that a request's content is wrong (status 400, 406, 413 or 415)."""
+
+
+class NoAnswer(WorkFailed):
+    """The endpoint failed (status 5xx), or could not be reached any more."""
+
+
+@dataclass(frozen=True)
+class EndpointClient:
+    """Asks one endpoint about pictures; use it as a context, so that its connections are closed."""
+
+    url: str
+    http: httpx.Client
+
+    @classmethod
+    def connect(cls, url: str) -> Self:
+        """Return a client of an endpoint that answers; SettingsError if none does."""
+        # A proxy for the outside world has no business between us and this machine.
+        direct = {f"all://{host}": httpx.HTTPTransport() for host in ("127.0.0.1", "localhost")}
+        try:
+            client = cls(url.rstrip("/"), httpx.Client(timeout=TIMEOUT, mounts=direct))
+            client.http.get(f"{client.url}/ping").raise_for_status()
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise SettingsError(
+                f"no endpoint answers at {url} ({error}): start one with `make serve`"
+            ) from None
+        return client
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.http.close()
+
+    def invoke(self, body: bytes, content_type: str, accept: str = JSON) -> bytes:
+        """Post one body to /invocations and return the answer's.
+
+        With `application/x-npy` both ways this is the array contract: float32 (N, 3, S, S) in, logits
+        (N, classes) out. Raises Refused for 4xx, NoAnswer for everything else that is not an answer.
+        """
+        headers = {"Content-Type": content_type, "Accept": accept}
+        reason = ""
+        for attempt in range(ATTEMPTS):
+            time.sleep(0.2 * (2**attempt - 1))
+            try:
+                answer = self.http.post(f"{self.url}/invocations", content=body, headers=headers)
+            except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
+                reason = f"{type(error).__name__}: {error}"
+                continue
+            except httpx.TimeoutException as error:
+                # Not sent again: the server may still be at work on it, and would have it twice.
+                raise NoAnswer(f"{self.url} did not answer in time ({type(error).__name__})") from None
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                return _body(answer)
+            reason = "503: its queue is full"
+        raise NoAnswer(f"{self.url} did not answer, {ATTEMPTS} times: {reason}")
+
+    def predict(self, file: Path) -> list[Prediction]:
+        """Ask about one file: a picture, or an .npy of normalised ones, which has a prediction for each.
+
+        An unreadable or refused file is a prediction with an error; NoAnswer is raised.
+        """
+        try:
+            body, content_type = readable(file)
+            answers = json.loads(self.invoke(body, content_type))["predictions"]
+        except OSError as error:
+            return [Prediction(str(file), error=error.strerror or str(error))]
+        except Refused as error:
+            return [Prediction(str(file), error=str(error))]
+        names = [str(file)] if content_type != NPY else [f"{file}[{row}]" for row in range(len(answers))]
+        tops = [tuple(Ranked(**entry) for entry in answer["top"]) for answer in answers]
+        return [Prediction(name, top) for name, top in zip(names, tops, strict=True)]
+
+    def predict_all(self, files: Iterable[Path], clients: int) -> Iterator[list[Prediction]]:
+        """Ask about many files, `clients` at a time, and yield the answers in the files' order."""
+        pool = ThreadPoolExecutor(clients, thread_name_prefix="client")
+        try:
+            yield from pool.map(self.predict, files)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _body(answer: httpx.Response) -> bytes:
+    if answer.is_success:
+        return answer.content
+    try:
+        error = answer.json()["error"]
+        reason = f"{answer.status_code} {error['code']}: {error['message']}"
+    except (ValueError, KeyError, TypeError):  # the model server's own answers have other bodies
+        reason = f"{answer.status_code} {answer.reason_phrase}"
+    if answer.is_client_error:
+        raise Refused(reason)
+    raise NoAnswer(f"the endpoint failed: {reason}")

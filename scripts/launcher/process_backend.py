@@ -1,0 +1,163 @@
+"""Carries requests out without Docker: the same toolkits, as processes of this machine.
+
+A job's folder takes the place of /opt/ml (`SAGEMAKER_BASE_DIR`).
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+
+from launcher import hosting, jobs, workloads
+from launcher.errors import SettingsError
+from launcher.hosting import RunningEndpoint
+from launcher.jobs import FinishedJob
+from launcher.requests import Request
+from launcher.workloads import OnLine, Workload
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+class ProcessGroup:
+    """A command in a session of its own, so that all its descendants can be ended together."""
+
+    def __init__(self, command: list[str], environment: Mapping[str, str], folder: Path) -> None:
+        self._process = subprocess.Popen(
+            command,
+            env=environment,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def output(self) -> Iterator[bytes]:
+        """Yield output in pieces as they come."""
+        stream = self._process.stdout
+        assert stream is not None  # noqa: S101 - PIPE was asked for
+        with stream:
+            while piece := os.read(stream.fileno(), 65_536):
+                yield piece
+
+    def exit_code(self) -> int | None:
+        """Return the exit code, or None while the command runs."""
+        code = self._process.poll()
+        return 128 - code if code is not None and code < 0 else code
+
+    def stop(self, grace_seconds: float) -> None:
+        """SIGTERM to the command, as a container's first process gets it, then SIGKILL to the whole group."""
+        try:
+            if self._process.poll() is None:
+                self._process.terminate()
+                with suppress(subprocess.TimeoutExpired):
+                    self._process.wait(grace_seconds)
+        finally:
+            self._kill_group()
+
+    def _kill_group(self) -> None:
+        with suppress(ProcessLookupError):  # nobody is left
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+@contextmanager
+def running(
+    command: list[str], environment: Mapping[str, str], folder: Path, *, grace_seconds: float
+) -> Iterator[Workload]:
+    """Start a process group and end it with the context, also after Ctrl-C."""
+    group = ProcessGroup(command, environment, folder)
+    try:
+        yield group
+    finally:
+        group.stop(grace_seconds)
+
+
+class ProcessBackend:
+    """The same toolkits as in the images, started from this environment."""
+
+    name = "process"
+
+    def __init__(self, code: Path = CHECKOUT / "container_train") -> None:
+        self._code = code
+
+    def train(self, request: Request, runs: Path, on_line: OnLine) -> FinishedJob:
+        """Run a CreateTrainingJob request; its image is not used."""
+        channels = jobs.channels(request)
+
+        def start(folder: Path) -> AbstractContextManager[Workload]:
+            return self._training(request, folder, channels)
+
+        # The toolkit waits up to 15 minutes until its host name resolves: this one always does.
+        return jobs.carry_out(request, runs, host="localhost", start=start, on_line=on_line)
+
+    @contextmanager
+    def _training(self, request: Request, folder: Path, channels: Mapping[str, Path]) -> Iterator[Workload]:
+        links = {folder / "input/data" / name: source for name, source in channels.items()}
+        links[folder / "code"] = self._code
+        environment = {
+            "SAGEMAKER_PROGRAM": "train_model.py",
+            "SAGEMAKER_TRAINING_MODULE": "trainer.toolkit_entry:main",
+            "TRAINER_WEIGHTS_DIR": str(CHECKOUT / "docker/weights"),
+            "TRAINING_JOB_NAME": request["TrainingJobName"],
+        }
+        with (
+            linked(links),
+            running(
+                [_console_script("train")],
+                _environment(folder, environment | request.get("Environment", {})),
+                folder,
+                grace_seconds=workloads.SERVING_GRACE_SECONDS,
+            ) as group,
+        ):
+            yield group
+
+    def deploy(
+        self, model: Request, config: Request, endpoint: Request, *, port: int, on_line: OnLine
+    ) -> AbstractContextManager[RunningEndpoint]:
+        """Serve the model of three endpoint requests; the image is not used."""
+        variables = model["PrimaryContainer"].get("Environment", {})
+
+        def start(folder: Path, port: int) -> AbstractContextManager[Workload]:
+            command = [sys.executable, str(CHECKOUT / "container_serve/serve.py")]
+            environment = _environment(folder, variables | {"SAGEMAKER_BIND_TO_PORT": str(port)})
+            return running(command, environment, folder, grace_seconds=workloads.SERVING_GRACE_SECONDS)
+
+        return hosting.host(model, config, endpoint, port=port, start=start, on_line=on_line)
+
+
+@contextmanager
+def linked(links: Mapping[Path, Path]) -> Iterator[None]:
+    """Put links where the contract expects folders, for as long as the context lasts."""
+    for link, target in links.items():
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(target.resolve(), target_is_directory=True)
+    try:
+        yield
+    finally:
+        for link in links:
+            link.unlink(missing_ok=True)
+
+
+def _console_script(name: str) -> str:
+    """Return the path of a console script of this very environment."""
+    script = Path(sys.executable).parent / name
+    if not script.is_file():
+        raise SettingsError(f"{script} is missing: run `make setup` first")
+    return str(script)
+
+
+def _environment(base: Path, variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the caller's environment without another job's settings, with the base folder and `variables`.
+
+    The environment's own scripts come first on PATH: the toolkit starts `python` and `torchrun` by name.
+    """
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(("SM_", "SAGEMAKER_"))
+    }
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    own = {"SAGEMAKER_BASE_DIR": str(base), "PATH": path, "PYTHONUNBUFFERED": "1"}
+    return {**inherited, **own, **variables}

@@ -1,0 +1,181 @@
+"""The requests of the SageMaker API, built by pure functions exactly as boto3 takes them.
+
+Called by the scripts. The same dictionary is printed by `--dry-run`, carried out on this machine by the
+docker and process backends, and can be sent to AWS. Data and models on this machine are given as
+`file://` URIs, which only the local backends accept.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import botocore.session
+from botocore.model import Shape, StructureShape
+from botocore.validate import ParamValidator
+
+from launcher.errors import SettingsError
+
+Request = dict[str, Any]
+Scalar = str | int | float | bool | None
+Json = Scalar | Sequence["Json"] | Mapping[str, "Json"]
+
+# The image names that `make build` gives.
+TRAINING_IMAGE = "dog-breeds-train:latest"
+SERVING_IMAGE = "dog-breeds-serve:latest"
+# The API requires a role; the local backends have no use for one.
+LOCAL_ROLE = "arn:aws:iam::000000000000:role/local"
+
+
+def training_job(
+    *,
+    name: str,
+    image: str,
+    channels: Mapping[str, str],
+    hyperparameters: Mapping[str, Json],
+    metric_definitions: Sequence[Mapping[str, str]],
+    output_uri: str,
+    role: str = LOCAL_ROLE,
+    instance_type: str = "ml.g4dn.xlarge",
+    volume_gb: int = 50,
+    max_runtime_seconds: int = 86_400,
+    network_isolation: bool = True,
+    environment: Mapping[str, str] | None = None,
+) -> Request:
+    """Build a CreateTrainingJob request for one instance.
+
+    `channels` maps a channel's name to its URI; a hyperparameter that is not given is not sent, so that
+    the only defaults are the trainer's own.
+    """
+    return {
+        "TrainingJobName": name,
+        "AlgorithmSpecification": {
+            "TrainingImage": image,
+            "TrainingInputMode": "File",
+            "MetricDefinitions": [dict(definition) for definition in metric_definitions],
+        },
+        "HyperParameters": encode_hyperparameters(hyperparameters),
+        "InputDataConfig": [_channel(channel, uri) for channel, uri in channels.items()],
+        "OutputDataConfig": {"S3OutputPath": output_uri},
+        "ResourceConfig": {"InstanceType": instance_type, "InstanceCount": 1, "VolumeSizeInGB": volume_gb},
+        "RoleArn": role,
+        "StoppingCondition": {"MaxRuntimeInSeconds": max_runtime_seconds},
+        "EnableNetworkIsolation": network_isolation,
+        "Environment": dict(environment or {}),
+    }
+
+
+def _channel(name: str, uri: str) -> Request:
+    source = {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
+    return {"ChannelName": name, "DataSource": {"S3DataSource": source}}
+
+
+def model(
+    *,
+    name: str,
+    image: str,
+    model_data: str,
+    role: str = LOCAL_ROLE,
+    environment: Mapping[str, str] | None = None,
+) -> Request:
+    """Build a CreateModel request; `model_data` is the URI of a model.tar.gz."""
+    return {
+        "ModelName": name,
+        "PrimaryContainer": {
+            "Image": image,
+            "ModelDataUrl": model_data,
+            "Environment": dict(environment or {}),
+        },
+        "ExecutionRoleArn": role,
+        "EnableNetworkIsolation": True,
+    }
+
+
+def endpoint_config(
+    *, name: str, model_name: str, instance_type: str = "ml.m5.large", startup_seconds: int = 480
+) -> Request:
+    """Build a CreateEndpointConfig request: one variant on one instance, healthy within `startup_seconds`."""
+    variant = {
+        "VariantName": "AllTraffic",
+        "ModelName": model_name,
+        "InitialInstanceCount": 1,
+        "InstanceType": instance_type,
+        "ContainerStartupHealthCheckTimeoutInSeconds": startup_seconds,
+    }
+    return {"EndpointConfigName": name, "ProductionVariants": [variant]}
+
+
+def endpoint(*, name: str, config_name: str) -> Request:
+    """Build a CreateEndpoint request."""
+    return {"EndpointName": name, "EndpointConfigName": config_name}
+
+
+def encode_hyperparameters(values: Mapping[str, Json]) -> dict[str, str]:
+    """Write hyperparameters as the API takes them: every value JSON-encoded, as SageMaker's SDK does.
+
+    `sagemaker-training` decodes each value, so a text with spaces, quotes or JSON in it arrives as it was.
+    """
+    return {name: json.dumps(value) for name, value in values.items()}
+
+
+def number_or_text(text: str) -> int | float | str:
+    """Read a value from a command line: a plain number stays a number in the request, all else is text.
+
+    Only a number whose JSON is the very same text counts, so that what arrives is what was typed.
+    """
+    if not re.fullmatch(r"-?(0|[1-9]\d*)(\.\d+)?", text):
+        return text
+    number: int | float = json.loads(text)
+    return number if json.dumps(number) == text else text
+
+
+def validate(operation: str, request: Request) -> Request:
+    """Check a request against botocore's own model of the API and return it.
+
+    Needs neither credentials nor a network. Raises SettingsError naming each wrong key.
+    """
+    shape = _input_shape(operation)
+    report = ParamValidator().validate(request, shape)
+    faults = [report.generate_report()] if report.has_errors() else []
+    faults += [*_name_faults(request, shape)]
+    if faults:
+        raise SettingsError(
+            f"this {operation} request is not one that the SageMaker API takes:\n" + "\n".join(faults)
+        )
+    return request
+
+
+@cache
+def _input_shape(operation: str) -> StructureShape:
+    shape = (
+        botocore.session.get_session().get_service_model("sagemaker").operation_model(operation).input_shape
+    )
+    assert isinstance(shape, StructureShape), operation  # noqa: S101 - every SageMaker operation takes a structure
+    return shape
+
+
+def _name_faults(request: Request, shape: StructureShape) -> list[str]:
+    """Check the request's own names, whose pattern and length botocore leaves to the service."""
+    faults = []
+    for key, member in shape.members.items():
+        value = request.get(key)
+        if key.endswith("Name") and isinstance(value, str) and not _fits(value, member):
+            faults.append(
+                f"{key} {value!r}: up to {member.metadata['max']} letters, digits and single hyphens"
+            )
+    return faults
+
+
+def _fits(value: str, shape: Shape) -> bool:
+    return len(value) <= shape.metadata["max"] and re.fullmatch(shape.metadata["pattern"], value) is not None
+
+
+def local_path(uri: str) -> Path:
+    """Return the path behind a `file://` URI; SettingsError for any other kind."""
+    parts = urlsplit(uri)
+    if parts.scheme != "file" or parts.netloc not in {"", "localhost"}:
+        raise SettingsError(f"{uri!r} is not on this machine: the local backends take file:// URIs")
+    return Path(unquote(parts.path))
