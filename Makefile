@@ -1,0 +1,142 @@
+# Every task a person runs. `make` alone lists them, with the variables they take.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# A variable may be set in the environment or behind the task: make demo DATA=../dogs BACKEND=process
+DATA          ?=#                      folder with train/ valid/ test/, one sub-folder a breed; else data/dogImages, else drawings
+BACKEND       ?= auto#                 auto, docker or process: auto takes Docker when an engine answers
+BACKBONE      ?= auto#                 resnet50, efficientnet_lite0; auto: resnet50 when its weights are at hand
+EPOCHS        ?=#                      passes over the training pictures
+BATCH_SIZE    ?=#                      pictures a step
+LEARNING_RATE ?=#                      of the new head
+PRETRAINED    ?=#                      folder with <backbone>*.pth, given to training as its channel `pretrained`
+OUTPUT        ?= runs#                 where jobs leave their results
+MODEL         ?= runs/latest/model#    the model that serve and predict use
+FILES         ?=#                      photographs or folders for query and predict
+PORT          ?= 8080#                 of the endpoint that serve starts and query asks
+REGISTRY      ?= ecr#                  where push pushes: ecr, ACCOUNT.dkr.ecr.REGION.amazonaws.com, 127.0.0.1:5000, …
+TAG           ?= latest#               tag of both images
+PLATFORM      ?=#                      of both images, such as linux/amd64; else the engine's own
+BASE          ?= debian:bookworm-slim# base of both images
+SOURCE        ?=#                      repository named in the images' labels; else git's remote
+TESTS         ?= tests#                what test runs
+
+DOCKER    ?= $(firstword $(wildcard /usr/bin/docker) docker)
+CA_BUNDLE ?= $(firstword $(wildcard $(SSL_CERT_FILE) /etc/ssl/certs/ca-certificates.crt /etc/ssl/cert.pem))
+UV        ?= .tools/uv
+PYTHON    := .venv/bin/python
+IMAGES    := dog-breed-train:$(TAG) dog-breed-serve:$(TAG)
+
+ifneq ($(CA_BUNDLE),) # programs that bring a list of authorities of their own learn this machine's
+export SSL_CERT_FILE ?= $(CA_BUNDLE)
+export REQUESTS_CA_BUNDLE ?= $(CA_BUNDLE)
+export AWS_CA_BUNDLE ?= $(CA_BUNDLE)
+endif
+export BASE CA_BUNDLE DOCKER PLATFORM TAG
+export SOURCE := $(or $(SOURCE),$(shell git config --get remote.origin.url | sed 's,//[^/@]*@,//,'))
+export VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+
+ifeq ($(BACKEND),auto)
+RESOLVED := $(if $(shell $(DOCKER) info >/dev/null 2>&1 && echo yes),docker,process)
+else
+RESOLVED := $(BACKEND)
+endif
+GROUPS_docker  := --group launch
+GROUPS_process := --group launch --group train --group serve --group java
+
+# The pictures: what was asked for, else dogImages when `make data` brought it, else drawings.
+PICTURES = $(or $(DATA),$(patsubst %/,%,$(wildcard data/dogImages/)),data/drawn)
+HYPERPARAMETERS = $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(BATCH_SIZE),--batch-size $(BATCH_SIZE)) \
+  $(if $(LEARNING_RATE),--learning-rate $(LEARNING_RATE)) $(if $(PRETRAINED),--pretrained "$(PRETRAINED)")
+
+##@ Two commands
+
+demo: ## from nothing to named breeds: set up, build, train, serve, ask
+	@BACKEND=$(RESOLVED) PICTURES="$(PICTURES)" MAKE="$(MAKE)" sh scripts/demo.sh --output "$(OUTPUT)" --backbone $(BACKBONE) $(HYPERPARAMETERS)
+
+test: setup-dev ## every test; what the machine lacks is skipped, with the reason
+	$(PYTHON) -m pytest $(TESTS)
+
+##@ Set-up
+
+setup: $(UV) ## the Python environment that BACKEND needs, from the lock file
+	@$(UV) sync --quiet --frozen --inexact $(GROUPS_$(RESOLVED))
+
+setup-dev: $(UV)
+	@$(UV) sync --quiet --frozen --inexact --group dev
+
+.tools/uv:
+	@python3 scripts/bootstrap.py
+
+data: setup ## fetch dogImages.zip (1.1 GB) into data/
+	@$(PYTHON) scripts/prepare_data.py
+
+data/drawn: | setup
+	@$(PYTHON) scripts/prepare_data.py --draw $@
+
+weights: setup ## fetch ResNet50's ImageNet weights (98 MB) into docker/weights/
+	@$(PYTHON) scripts/fetch_weights.py
+
+lock: $(UV) ## write uv.lock and the images' requirements anew
+	$(UV) lock
+	$(UV) export --quiet --frozen --no-emit-project --only-group train --output-file docker/train.txt
+	$(UV) export --quiet --frozen --no-emit-project --only-group serve --output-file docker/serve.txt
+
+##@ Images
+
+base: ## make BASE available: kept, pulled, or bootstrapped from Debian's packages
+	@docker/base.sh $(BASE)
+
+build: base ## both images, within their size budgets
+	@$(MAKE) -j2 build-train build-serve
+
+build-train build-serve: build-%:
+	@docker/build.sh $*
+
+push: setup ## push both images to REGISTRY
+	@$(PYTHON) scripts/push_images.py $(IMAGES) --registry $(REGISTRY) --tag $(TAG)
+
+##@ Model
+
+train: setup $(if $(DATA),,$(filter data/drawn,$(PICTURES))) ## train a classifier on DATA
+	@$(PYTHON) scripts/launch_training.py --backend $(RESOLVED) --data "$(PICTURES)" --output "$(OUTPUT)" \
+	  --image dog-breed-train:$(TAG) $(if $(filter-out auto,$(BACKBONE)),--backbone $(BACKBONE)) $(HYPERPARAMETERS)
+
+serve: setup ## an endpoint with MODEL on PORT, until Ctrl-C
+	@$(PYTHON) scripts/deploy.py --backend $(RESOLVED) --model "$(MODEL)" --port $(PORT) --image dog-breed-serve:$(TAG)
+
+query: setup ## ask the endpoint on PORT about FILES
+	@$(PYTHON) scripts/invoke.py --url http://127.0.0.1:$(PORT) $(FILES)
+
+predict: setup ## name the breeds of FILES without an endpoint or a network
+	@$(PYTHON) scripts/predict.py --backend $(RESOLVED) --model "$(MODEL)" --image dog-breed-serve:$(TAG) $(FILES)
+
+##@ Care
+
+lint: setup-dev ## style, types, and that the images' requirements are the lock's
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+	@for wing in train serve; do \
+	  $(UV) export --quiet --frozen --no-emit-project --only-group $$wing --no-header | diff -I '^#' - docker/$$wing.txt >/dev/null \
+	    || { echo "docker/$$wing.txt is not what uv.lock says: make lock" >&2; exit 1; }; \
+	done
+
+format: setup-dev ## bring the code into style
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+
+bench: setup-dev ## the benchmarks that README's figures come from
+	@for script in benchmarks/*.py; do $(PYTHON) $$script || exit 1; done
+
+clean: ## remove the environment, drawings, results and both images (not data/dogImages, not weights)
+	rm -rf .venv .tools runs data/drawn .mypy_cache .ruff_cache .pytest_cache
+	-@for image in $(IMAGES); do $(DOCKER) image rm $$image 2>/dev/null || :; done
+
+help: ## this list
+	@awk -f scripts/help.awk $(MAKEFILE_LIST)
+
+.PHONY: demo test setup setup-dev data weights lock base build build-train build-serve push \
+  train serve query predict lint format bench clean help

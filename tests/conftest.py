@@ -1,0 +1,25 @@
+"""Marks each test by the folder it lies in, and brings the pictures that tests look at."""
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+MARKS = ("unit", "container", "local_mode", "aws")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """tests/unit/… is marked `unit`, tests/container/… `container`, and so on."""
+    for item in items:
+        folder = item.path.relative_to(ROOT / "tests").parts[0]
+        if folder in MARKS:
+            item.add_marker(folder)
+
+
+@pytest.fixture(scope="session")
+def dogs() -> Path:
+    """The real photographs, where this machine has them beside the checkout."""
+    folder = ROOT.parent / "shared" / "dogs"
+    if not folder.is_dir():
+        pytest.skip(f"no photographs: {folder} is not there")
+    return folder
