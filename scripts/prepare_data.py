@@ -9,10 +9,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from launcher.datasets import DOG_IMAGES_CLASSES, DOG_IMAGES_URL, DatasetError, fetch_dog_images
-from launcher.downloads import DownloadError
+from launcher.command_line import run
+from launcher.datasets import DOG_IMAGES_CLASSES, DOG_IMAGES_URL, fetch_dog_images
 from launcher.drawings import draw_picture_set
-from launcher.folders import SpaceError
+from launcher.errors import WorkFailed
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -31,22 +31,18 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Parse, call, explain."""
+    """Parse, call, report."""
     arguments = parse_arguments()
     try:
         if arguments.draw:
             images, made = draw_picture_set(arguments.draw)
         else:
             images, made = fetch_dog_images(arguments.url, arguments.output, classes=arguments.classes)
-    except (DatasetError, DownloadError, SpaceError, OSError) as error:
-        print(f"prepare_data: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("prepare_data: interrupted; run it again to go on", file=sys.stderr)
-        return 130
+    except OSError as error:
+        raise WorkFailed(str(error)) from error
     print(images if made else f"{images} (there already)")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

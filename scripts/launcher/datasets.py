@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from launcher.downloads import ANYTHING, Expected, byte_progress, download
+from launcher.errors import SettingsError, WorkFailed
 from launcher.folders import appearing, exclusive, require_space
 
 SPLITS = ("train", "valid", "test")
@@ -22,8 +23,12 @@ DOG_IMAGES = Expected(min_bytes=1_000_000_000, max_bytes=1_300_000_000)  # about
 JUNK_NAMES = {"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini"}
 
 
-class DatasetError(Exception):
-    """A folder or an archive is not a data set; the message says what is wrong and what would be right."""
+class DatasetError(SettingsError):
+    """A folder is not a data set; the message says what is wrong and what would be right."""
+
+
+class ArchiveError(WorkFailed):
+    """An archive is damaged, not to be trusted, or holds something else."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,7 @@ def fetch_dog_images(
 ) -> tuple[ImageFolder, bool]:
     """Make `output` the unpacked archive; return it and whether there was anything to do.
 
-    Raises DatasetError, downloads.DownloadError or folders.SpaceError. The archive is removed once it is
+    Raises DatasetError, ArchiveError, downloads.DownloadError or folders.SpaceError. The archive is removed once it is
     unpacked, and also when it is damaged, so that the next run fetches it again.
     """
     with exclusive(output.parent):
@@ -119,9 +124,9 @@ def fetch_dog_images(
                 unpack(archive, hidden)
                 _lift_splits(hidden)
                 _check_classes(read_image_folder(hidden), classes)
-        except DatasetError as error:
+        except (ArchiveError, DatasetError) as error:
             archive.unlink()
-            raise DatasetError(f"the archive from {url} was thrown away: {error}") from error
+            raise ArchiveError(f"the archive from {url} was thrown away: {error}") from error
         archive.unlink()
         return read_image_folder(output), True
 
@@ -155,7 +160,7 @@ def _lift_splits(folder: Path) -> None:
 def unpack(archive: Path, folder: Path, limits: ArchiveLimits = LIMITS) -> None:
     """Unpack a zip archive into a folder, refusing whatever could write elsewhere or fill the disk.
 
-    Every entry is checked before the first byte is written. Raises DatasetError or folders.SpaceError.
+    Every entry is checked before the first byte is written. Raises ArchiveError or folders.SpaceError.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
@@ -168,11 +173,11 @@ def unpack(archive: Path, folder: Path, limits: ArchiveLimits = LIMITS) -> None:
                     _write_member(opened, member, folder)
                     progress.advance(task, member.file_size)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, UnicodeError, zlib.error) as error:
-        raise DatasetError(f"{archive.name} is damaged or no zip archive: {error}") from error
+        raise ArchiveError(f"{archive.name} is damaged or no zip archive: {error}") from error
 
 
 def _wanted_members(archive: zipfile.ZipFile, limits: ArchiveLimits) -> Iterator[zipfile.ZipInfo]:
-    """Yield the files to unpack; raise DatasetError on the first entry that is not to be trusted."""
+    """Yield the files to unpack; raise ArchiveError on the first entry that is not to be trusted."""
     seen: set[PurePosixPath] = set()
     total = 0
     for member in archive.infolist():
@@ -180,15 +185,15 @@ def _wanted_members(archive: zipfile.ZipFile, limits: ArchiveLimits) -> Iterator
         if JUNK_NAMES.intersection(path.parts) or path.name.startswith("._"):
             continue
         if problem := _untrusted(member, limits):
-            raise DatasetError(f"refusing to unpack {member.filename!r}: {problem}")
+            raise ArchiveError(f"refusing to unpack {member.filename!r}: {problem}")
         if member.is_dir():
             continue
         total += member.file_size
         if path in seen:
-            raise DatasetError(f"refusing to unpack {member.filename!r}: the name comes twice")
+            raise ArchiveError(f"refusing to unpack {member.filename!r}: the name comes twice")
         seen.add(path)
         if len(seen) > limits.files or total > limits.total_bytes:
-            raise DatasetError(
+            raise ArchiveError(
                 f"refusing to unpack more than {limits.files:,} files or {limits.total_bytes / 1e9:.1f} GB"
             )
         yield member
@@ -223,6 +228,6 @@ def _write_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Pat
         with archive.open(member) as source, target.open("xb") as file:
             shutil.copyfileobj(source, file, 1 << 18)
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-        raise DatasetError(
+        raise ArchiveError(
             f"refusing to unpack {member.filename!r}: a file and a folder of one name"
         ) from error

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.progress import TransferSpeedColumn as SpeedColumn
 
+from launcher.errors import WorkFailed
 from launcher.folders import require_space
 
 IDENTITY = {"Accept-Encoding": "identity"}  # a length and a range count the file's own bytes
@@ -28,7 +29,7 @@ CHUNK_BYTES = 1 << 18
 PASSING_STATUS = {408, 425, 429}  # and every 5xx: worth another attempt
 
 
-class DownloadError(Exception):
+class DownloadError(WorkFailed):
     """The file could not be had; the message says from where, why and what to do."""
 
 
@@ -81,21 +82,22 @@ def byte_progress() -> Progress:
     return Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal)
 
 
-def answers_within(url: str, seconds: float) -> bool:
-    """Tell whether the server gives any answer in that time, however long its name takes to resolve."""
-    answered = threading.Event()
+def require_answer(url: str, seconds: float) -> None:
+    """Raise UnreachableError unless the server gives any answer in that time, its name's look-up included."""
+    failures = [f"no answer within {seconds:.0f} s"]
 
     def ask() -> None:
         try:
             httpx.head(url, timeout=seconds)
-        except httpx.HTTPError:
-            return
-        answered.set()
+            failures.clear()
+        except httpx.HTTPError as error:
+            failures[:] = [str(error)]
 
-    asking = threading.Thread(target=ask, daemon=True)
+    asking = threading.Thread(target=ask, daemon=True)  # a look-up cannot be cut short otherwise
     asking.start()
     asking.join(seconds)
-    return answered.is_set()
+    if failures:
+        raise UnreachableError(f"{url}: {failures[0]}")
 
 
 class _Part:
@@ -191,7 +193,7 @@ def download(
                 if fruitless >= attempts:
                     kept = f"; {furthest:,} bytes are kept for the next run" if part.size() else ""
                     raise UnreachableError(f"{url}: {error}{kept}") from error
-            time.sleep(pause_seconds * 2**fruitless)
+            time.sleep(pause_seconds * 2 ** (fruitless - 1))
     part.finish(expected)
 
 

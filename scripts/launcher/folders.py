@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from launcher.errors import WorkFailed
 
-class SpaceError(Exception):
+
+class SpaceError(WorkFailed):
     """The disk has no room for what is about to be written."""
 
 
