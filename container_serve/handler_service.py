@@ -1,0 +1,31 @@
+"""The handler that multi-model-server loads in every worker; it must define exactly one class."""
+
+import logging
+import sys
+from typing import Any
+
+from sagemaker_inference import environment
+
+from predictor.settings import announce_ready
+from predictor.toolkit import DefaultHandlerService
+from predictor.transformer import BreedTransformer
+
+logger = logging.getLogger(__name__)
+
+
+class HandlerService(DefaultHandlerService):
+    """sagemaker-inference's handler with the project's transformer."""
+
+    def __init__(self) -> None:
+        """Use `inference.py` through `BreedTransformer`."""
+        super().__init__(transformer=BreedTransformer())  # type: ignore[no-untyped-call]
+
+    def initialize(self, context: Any) -> None:
+        """Load the model, or end the worker: the server would call a worker that has none ready."""
+        try:
+            # Not the folder the server knows: it puts that on PYTHONPATH, and a model is data, not code.
+            self._service.validate_and_initialize(model_dir=environment.model_dir, context=context)
+        except Exception:
+            logger.exception("The worker cannot load the model")
+            sys.exit(1)
+        announce_ready()

@@ -1,0 +1,101 @@
+"""`predict FILES|FOLDER…`: offline inference. The thin door to `predictor.offline` and `predictor.listing`.
+
+Exit codes: 0 every picture was answered; 1 a picture could not be read (the others are answered), or the
+model cannot be used; 2 wrong usage, or no picture was found; 130 Ctrl-C.
+"""
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TextIO
+
+from tqdm import tqdm
+
+from predictor.artifact import ArtifactError
+from predictor.cpus import cpu_limit
+from predictor.listing import WRITERS
+from predictor.model import load_model
+from predictor.offline import Answer, find_pictures, predict_files
+from predictor.settings import model_folder
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line of `predict`."""
+    parser = argparse.ArgumentParser(
+        prog="predict",
+        description="Name the breeds of the dogs on pictures.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("paths", nargs="+", type=Path, metavar="FILE|FOLDER", help="JPEG and PNG pictures")
+    parser.add_argument("--model-dir", type=Path, default=model_folder(os.environ), help="the model artifact")
+    parser.add_argument("--top-k", type=_count, default=5, metavar="K", help="breeds named for each picture")
+    parser.add_argument("--format", choices=list(WRITERS), default="table", help="how answers are written")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write there instead of to the terminal")
+    return parser.parse_args(arguments)
+
+
+def _count(text: str) -> int:
+    count = int(text) if text.isascii() and text.isdigit() else 0
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return count
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parse, predict, write, and return the exit code."""
+    options = parse(arguments)
+    files = find_pictures(options.paths)
+    if not any(file.exists() for file in files):
+        print(f"predict: no JPEG or PNG picture in {', '.join(map(str, options.paths))}", file=sys.stderr)
+        return 2
+    parallel = cpu_limit()
+    unreadable: list[Answer] = []
+    try:
+        model = load_model(options.model_dir, threads=parallel, streams=parallel)
+        answers = predict_files(model, files, top=options.top_k, parallel=parallel)
+        with _destination(options.output) as stream:
+            WRITERS[options.format](_watched(answers, len(files), unreadable), stream)
+    except ArtifactError as error:
+        print(f"predict: the model cannot be used: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"predict: {options.output or 'standard output'}: {error.strerror}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    for answer in unreadable:
+        print(f"predict: {answer.file}: {answer.error}", file=sys.stderr)
+    return 1 if unreadable else 0
+
+
+def _watched(answers: Iterable[Answer], total: int, unreadable: list[Answer]) -> Iterator[Answer]:
+    """Pass the answers on, show progress to people, and note the failures."""
+    for answer in tqdm(answers, total=total, unit="picture", disable=None, file=sys.stderr):
+        if answer.error:
+            unreadable.append(answer)
+        yield answer
+
+
+@contextlib.contextmanager
+def _destination(output: Path | None) -> Iterator[TextIO]:
+    """Standard output, or a file that appears only once it is complete."""
+    if output is None:
+        if hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be UTF-8
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    partial = output.with_name(f".{output.name}.partial")
+    try:
+        with partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
+            yield stream
+        partial.replace(output)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

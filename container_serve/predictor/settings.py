@@ -1,0 +1,79 @@
+"""The server's settings: what the platform's environment variables say, checked, with defaults.
+
+Called by `serve.py`, and for `worker_threads` by `inference.py` in the workers. The names are those of
+sagemaker-inference (`sagemaker_inference.parameters`).
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from predictor.cpus import cpu_limit
+
+THREADS_VARIABLE = "PREDICTOR_THREADS"  # from the supervisor to the workers
+READY_VARIABLE = "PREDICTOR_READY_FOLDER"  # where a worker that has loaded the model says so
+_HIGHEST_PORT = 32_766  # multi-model-server 1.1.11 refuses every port above
+
+
+class SettingsError(Exception):
+    """An environment variable holds something unusable; the message names it."""
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """How the model server is run; sizes in bytes, times in seconds."""
+
+    model_dir: Path
+    port: int
+    workers: int
+    threads_per_worker: int
+    max_payload: int
+    response_timeout: int
+    startup_timeout: int
+    java_options: tuple[str, ...]
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "ServerSettings":
+        """Read the settings; raises `SettingsError` for a value that is not a number in its range."""
+        cpus = cpu_limit()
+        workers = _number(environment, "SAGEMAKER_MODEL_SERVER_WORKERS", default=cpus, highest=1024)
+        minutes = _number(environment, "SAGEMAKER_MODEL_SERVER_TIMEOUT", default=1, highest=60)
+        return cls(
+            model_dir=model_folder(environment),
+            port=_number(environment, "SAGEMAKER_BIND_TO_PORT", default=8080, highest=_HIGHEST_PORT),
+            workers=workers,
+            threads_per_worker=max(1, cpus // workers),
+            max_payload=_number(environment, "SAGEMAKER_MAX_PAYLOAD_IN_MB", default=20, highest=1024) * 2**20,
+            response_timeout=_number(
+                environment, "SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS", default=60 * minutes, highest=3600
+            ),
+            startup_timeout=_number(environment, "SAGEMAKER_STARTUP_TIMEOUT", default=300, highest=3600),
+            java_options=tuple(environment.get("SAGEMAKER_MODEL_SERVER_VMARGS", "").split()),
+        )
+
+
+def model_folder(environment: Mapping[str, str]) -> Path:
+    """Where the platform puts the model: `$SAGEMAKER_BASE_DIR/model`."""
+    return Path(environment.get("SAGEMAKER_BASE_DIR") or "/opt/ml") / "model"
+
+
+def worker_threads() -> int:
+    """The engine's threads in a worker: the supervisor's choice, or every CPU where it runs alone."""
+    return _number(os.environ, THREADS_VARIABLE, default=cpu_limit(), highest=1024)
+
+
+def announce_ready() -> None:
+    """Tell the supervisor, where there is one, that this worker can answer."""
+    folder = os.environ.get(READY_VARIABLE)
+    if folder:
+        (Path(folder) / str(os.getpid())).touch()
+
+
+def _number(environment: Mapping[str, str], name: str, *, default: int, highest: int) -> int:
+    text = environment.get(name, "").strip()
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= highest):
+        raise SettingsError(f"{name} is {text!r}; it must be a whole number from 1 to {highest}")
+    return int(text)
