@@ -14,12 +14,12 @@ from typing import Any
 
 import docker
 from docker.context import ContextAPI
-from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.errors import DockerException, ImageNotFound, NotFound
 from docker.types import DeviceRequest, Mount
 from requests.exceptions import RequestException
 
 from launcher import hosting, jobs, workloads
-from launcher.errors import SettingsError
+from launcher.errors import SettingsError, WorkFailed
 from launcher.hosting import RunningEndpoint
 from launcher.jobs import FinishedJob
 from launcher.requests import Request
@@ -127,18 +127,25 @@ class DockerBackend:
         """Start a container and remove it with the context, also when Ctrl-C comes while it is being made."""
         name = f"{name}-{secrets.token_hex(4)}"
         try:
+            try:
+                workload = self._start(name, settings)
+                try:
+                    yield workload
+                finally:
+                    workload.stop(workloads.SERVING_GRACE_SECONDS)
+            finally:
+                with suppress(NotFound):  # it was never made
+                    self._client.containers.get(name).remove(force=True, v=True)
+        except (DockerException, RequestException) as error:
+            raise WorkFailed(f"the Docker engine gave up the container {name}: {error}") from None
+
+    def _start(self, name: str, settings: Mapping[str, Any]) -> Container:
+        try:
             container = self._client.containers.create(name=name, labels={LABEL: name}, **settings)
             container.start()
-            workload = Container(container)
-            try:
-                yield workload
-            finally:
-                workload.stop(workloads.SERVING_GRACE_SECONDS)
-        except (APIError, RequestException) as error:
+        except (DockerException, RequestException) as error:
             raise SettingsError(_explain(error)) from None
-        finally:
-            with suppress(NotFound):  # it was never made
-                self._client.containers.get(name).remove(force=True, v=True)
+        return Container(container)
 
     def _require_image(self, image: str) -> None:
         try:
@@ -160,6 +167,7 @@ class DockerBackend:
         with self._running(
             f"{folder.name}-chown",
             image=image,
+            user="0",
             entrypoint=["chown", "-R", "-h", owner, "/job"],
             command=[],
             mounts=[_mount(folder, "/job")],
