@@ -1,0 +1,33 @@
+"""Train once with given hyperparameters and report how well it went: one trial of a tuning job.
+
+    python hpo.py --data ../dogs --learning-rate 0.03 --batch-size 64
+
+Reports metrics after each epoch for the tuner to extract, never opens test/, exports no model;
+leaves result.json in --output-data-dir. Exit codes: 0 done, 1 the work failed, 2 a setting is wrong.
+"""
+
+import json
+import os
+import sys
+
+from trainer import job
+from trainer.failures import run_program
+from trainer.locations import Locations
+
+
+def main() -> int:
+    """Parse, train, write the result."""
+    found = Locations.from_environment(os.environ)
+
+    def program() -> None:
+        settings, locations = job.read_command_line("Run one tuning trial.", sys.argv[1:], found)
+        best = job.train(job.prepare(settings, locations, splits=("train", "valid")))
+        result = {"hyperparameters": settings.as_dict(), "best_epoch": best.epoch, "metrics": best.metrics}
+        target = locations.output_data_dir / "result.json"
+        target.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+    return run_program(program, failure_file=found.failure_file)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,36 @@
+"""Train a classifier of pictures and export it: the training job's program.
+
+    python train_model.py --data ../dogs --model-dir model --backbone efficientnet_lite0
+
+Keeps the epoch that is best on valid/, answers test/ once with it, and leaves the model artifact
+in --model-dir, predictions and the quarantine report in --output-data-dir. Exit codes: 0 done,
+1 the work failed, 2 a setting is wrong.
+"""
+
+import os
+import sys
+
+from trainer import job
+from trainer.failures import run_program
+from trainer.locations import Locations
+
+
+def main() -> int:
+    """Parse, train, test, export."""
+    found = Locations.from_environment(os.environ)
+
+    def program() -> None:
+        settings, locations = job.read_command_line(
+            "Train and export a picture classifier.", sys.argv[1:], found
+        )
+        running = job.prepare(settings, locations, splits=("train", "valid", "test"))
+        best = job.train(running)
+        tested = job.test(running)
+        artifact = job.export(running, best, tested)
+        print(f"epoch {best.epoch} exported to {artifact.parent}", file=sys.stderr)
+
+    return run_program(program, failure_file=found.failure_file)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+"""The hyperparameters: each name, type, range, default and meaning, once.
+
+The command line of the entry scripts, docs/hyperparameters.md and the check of tuning ranges
+are derived from `Hyperparameters`.
+"""
+
+import argparse
+import dataclasses
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, get_type_hints
+
+from trainer.failures import UsageError
+
+BACKBONES = ("resnet50", "efficientnet_lite0")
+WEIGHTS = ("auto", "none")
+
+Value = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class Range:
+    """Which values are valid: an interval, or a list of choices."""
+
+    low: float | None = None
+    high: float | None = None
+    above_low: bool = False
+    choices: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        if self.choices:
+            return ", ".join(self.choices)
+        low = "" if self.low is None else f"{'above' if self.above_low else 'from'} {self.low:g}"
+        high = "" if self.high is None else f"{'to' if low else 'at most'} {self.high:g}"
+        return " ".join(part for part in (low, high) if part) or "any"
+
+    def allows(self, value: Value) -> bool:
+        """Whether a value of the right type lies in the range."""
+        if self.choices:
+            return value in self.choices
+        if isinstance(value, str | bool):
+            return True
+        too_low = self.low is not None and (value < self.low or (self.above_low and value == self.low))
+        return math.isfinite(value) and not too_low and not (self.high is not None and value > self.high)
+
+
+def _setting(default: Any, help: str, **limits: Any) -> Any:  # noqa: A002 - argparse's own word
+    return field(default=default, metadata={"help": help, "range": Range(**limits)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hyperparameters:
+    """One training run's settings; raises `UsageError` for a value outside its range."""
+
+    backbone: str = _setting("resnet50", "the pretrained network", choices=BACKBONES)
+    weights: str = _setting(
+        "auto",
+        "`auto` looks in the `pretrained` channel, the image and torchvision's download; "
+        "`none` starts from random numbers",
+        choices=WEIGHTS,
+    )
+    epochs: int = _setting(3, "passes over the training pictures", low=1)
+    batch_size: int = _setting(32, "pictures per optimiser step", low=1)
+    learning_rate: float = _setting(
+        0.003, "step size of Adam, falling to zero along a cosine", low=0, above_low=True
+    )
+    weight_decay: float = _setting(0.0, "decoupled weight decay of the head", low=0)
+    min_crop_area: float = _setting(
+        0.6,
+        "a training picture is a random crop of at least this share of its area; 1 crops least",
+        low=0,
+        high=1,
+        above_low=True,
+    )
+    mixed_precision: bool = _setting(
+        True, "bfloat16 in the frozen layers while training, where the processor computes in it"
+    )
+    max_unreadable: float = _setting(
+        0.01, "share of a split's files that may be unreadable before the job fails", low=0, high=1
+    )
+    workers: int = _setting(-1, "processes that load pictures; -1 is one per processor, at most 8", low=-1)
+    seed: int = _setting(0, "start of every random number", low=0, high=2**31 - 1)
+
+    def __post_init__(self) -> None:
+        for entry in dataclasses.fields(self):
+            value, valid = getattr(self, entry.name), entry.metadata["range"]
+            if not valid.allows(value):
+                raise UsageError(_out_of_range(flag_name(entry.name), value, valid))
+
+    def as_dict(self) -> dict[str, Value]:
+        """Hyphenated name → value, as the platform writes them."""
+        return {flag_name(name): value for name, value in dataclasses.asdict(self).items()}
+
+
+def flag_name(field_name: str) -> str:
+    """`batch_size` → `batch-size`, the name of the hyperparameter."""
+    return field_name.replace("_", "-")
+
+
+def _out_of_range(name: str, value: Value, valid: Range) -> str:
+    if valid.choices:
+        close = difflib.get_close_matches(str(value), valid.choices, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        return f"unknown {name} {value!r}: the known ones are {valid}{hint}"
+    return f"{name} must be a number {valid}, not {value!r}"
+
+
+def _parse_value(name: str, kind: type, text: str) -> Value:
+    """One hyperparameter's text as its type; the toolkit writes JSON's `true` as `True`."""
+    if kind is bool:
+        return _parse_bool(name, text)
+    if kind is str:
+        return text
+    try:
+        return int(text) if kind is int else float(text)
+    except ValueError:
+        what = "a whole number" if kind is int else "a number"
+        raise UsageError(f"{name} must be {what}, not {text!r}") from None
+
+
+def _parse_bool(name: str, text: str) -> bool:
+    if text.lower() not in {"true", "false", "1", "0"}:
+        raise UsageError(f"{name} must be true or false, not {text!r}")
+    return text.lower() in {"true", "1"}
+
+
+def from_strings(values: Mapping[str, str]) -> Hyperparameters:
+    """The hyperparameters of a request, whose values are all strings; raises `UsageError`."""
+    kinds = {flag_name(name): kind for name, kind in get_type_hints(Hyperparameters).items()}
+    for name in values:
+        if name not in kinds:
+            raise UsageError(_unknown(name, list(kinds)))
+    parsed = {name: _parse_value(name, kinds[name], text) for name, text in values.items()}
+    return Hyperparameters(**{name.replace("-", "_"): value for name, value in parsed.items()})  # type: ignore[arg-type]
+
+
+def _unknown(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"unknown hyperparameter {name!r}: the known ones are {', '.join(sorted(known))}{hint}"
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose mistakes are `UsageError`s, so that they reach the failure file."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of exiting."""
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+def hyperparameter_parser(description: str) -> Parser:
+    """A parser with one --option per hyperparameter; read it with `hyperparameters_of`."""
+    parser = Parser(description=description, allow_abbrev=False)
+    group = parser.add_argument_group("hyperparameters")
+    for entry in dataclasses.fields(Hyperparameters):
+        valid = entry.metadata["range"]
+        limits = "" if str(valid) == "any" else f"; {valid}"
+        text = f"{entry.metadata['help']}{limits} (default: {entry.default})".replace("%", "%%")
+        group.add_argument(f"--{flag_name(entry.name)}", metavar="X", help=text)
+    return parser
+
+
+def hyperparameters_of(arguments: argparse.Namespace) -> Hyperparameters:
+    """The hyperparameters that a `hyperparameter_parser` read; raises `UsageError`."""
+    names = [entry.name for entry in dataclasses.fields(Hyperparameters)]
+    given = {flag_name(name): getattr(arguments, name) for name in names}
+    return from_strings({name: text for name, text in given.items() if text is not None})
+
+
+def markdown_table() -> str:
+    """The table of docs/hyperparameters.md."""
+    hints = get_type_hints(Hyperparameters)
+    rows = ["| name | type | values | default | meaning |", "|---|---|---|---|---|"]
+    for entry in dataclasses.fields(Hyperparameters):
+        valid = "true, false" if hints[entry.name] is bool else str(entry.metadata["range"])
+        default = str(entry.default).lower() if hints[entry.name] is bool else entry.default
+        kind = hints[entry.name].__name__
+        rows.append(
+            f"| `{flag_name(entry.name)}` | {kind} | {valid} | `{default}` | {entry.metadata['help']} |"
+        )
+    return "\n".join(rows) + "\n"

@@ -1,0 +1,164 @@
+"""The trained model → the artifact of docs/artifact.md. Called by the job once training is done.
+
+The files are written into a sub-folder, checked there by inferring with OpenVINO, and moved into
+place with artifact.json last: a killed or disk-full export leaves nothing that can be served.
+"""
+
+import errno
+import json
+import os
+import re
+import shutil
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import openvino
+import torch
+from torch import Tensor
+
+from trainer.backbones import Classifier
+from trainer.download import file_sha256
+from trainer.failures import ExportError
+from trainer.transforms import Preprocessing
+
+SCHEMA_VERSION = 1
+DESCRIPTION = "artifact.json"
+TOLERANCE = 1e-3  # in probability
+_PARTIAL = ".partial"
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What artifact.json says about the model besides its files."""
+
+    classes: Sequence[str]
+    preprocessing: Preprocessing
+    backbone: Mapping[str, str | None]
+    training_run: Mapping[str, Any]
+    metrics: Mapping[str, float]
+
+
+def export_artifact(model: Classifier, folder: Path, provenance: Provenance, *, selftest: Tensor) -> Path:
+    """Write the artifact into `folder` and return the path of its artifact.json.
+
+    `selftest` holds normalised pictures (N, 3, S, S), float32. Moves the model to the CPU. Raises
+    `ExportError` when the disk is full or OpenVINO answers other than the PyTorch model.
+    """
+    model.cpu().eval().to(memory_format=torch.contiguous_format)
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / _PARTIAL
+    shutil.rmtree(partial, ignore_errors=True)
+    (folder / DESCRIPTION).unlink(missing_ok=True)
+    try:
+        partial.mkdir()
+        _write_files(model, partial, selftest)
+        _check_answers(partial)
+        _write_description(partial, provenance)
+        return _move_into_place(partial, folder)
+    except (OSError, RuntimeError) as error:
+        raise _failure(error, folder) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def label_of(name: str) -> str:
+    """A class folder's name for people: `002.Afghan_hound` → `Afghan hound`."""
+    return re.sub(r"^\d+\.", "", name).replace("_", " ")
+
+
+def _write_files(model: Classifier, folder: Path, images: Tensor) -> None:
+    with torch.inference_mode():
+        logits = model(images)
+    _save_array(folder / "selftest_images.npy", images.numpy())
+    _save_array(folder / "selftest_logits.npy", logits.numpy())
+    openvino.save_model(_convert(model, size=images.shape[-1]), folder / "model.xml", compress_to_fp16=False)
+
+
+def _convert(model: Classifier, *, size: int) -> openvino.Model:
+    """The network as OpenVINO IR in float32: `images` (N, 3, S, S) in, `logits` (N, classes) out."""
+    example, shape = torch.zeros(2, 3, size, size), openvino.PartialShape([-1, 3, size, size])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # OpenVINO traces with what torch is phasing out
+        converted = openvino.convert_model(model, example_input=example, input=shape)
+    converted.inputs[0].get_tensor().set_names({"images"})
+    converted.outputs[0].get_tensor().set_names({"logits"})
+    return converted
+
+
+def _check_answers(folder: Path) -> None:
+    """Infer the written files and compare probabilities, as every reader will."""
+    images = np.load(folder / "selftest_images.npy", allow_pickle=False)
+    expected = np.load(folder / "selftest_logits.npy", allow_pickle=False)
+    network = openvino.Core().compile_model(
+        folder / "model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    )
+    answered = network({"images": images})["logits"]
+    difference = float(np.abs(probabilities(answered) - probabilities(expected)).max())
+    if not difference <= TOLERANCE:
+        raise ExportError(
+            f"the exported model's probabilities differ from the trained model's by {difference:.2g}, "
+            f"more than {TOLERANCE:g}; nothing was exported"
+        )
+
+
+def probabilities(logits: Array) -> Array:
+    """Softmax over the last axis."""
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    result: Array = shifted / shifted.sum(axis=-1, keepdims=True)
+    return result
+
+
+def _write_description(folder: Path, provenance: Provenance) -> None:
+    images = np.load(folder / "selftest_images.npy", allow_pickle=False, mmap_mode="r")
+    description = {
+        "schema_version": SCHEMA_VERSION,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "classes": [{"name": name, "label": label_of(name)} for name in provenance.classes],
+        "preprocessing": provenance.preprocessing.as_dict(),
+        "input": {"name": "images", "dtype": "float32", "shape": [None, *images.shape[1:]]},
+        "output": {"name": "logits", "dtype": "float32", "shape": [None, len(provenance.classes)]},
+        "backbones": [dict(provenance.backbone)],
+        "engines": {"f32": {"model": "model.xml", "weights": "model.bin"}},
+        "selftest": {
+            "images": "selftest_images.npy",
+            "logits": "selftest_logits.npy",
+            "tolerance": TOLERANCE,
+        },
+        "training_run": dict(provenance.training_run),
+        "metrics": dict(provenance.metrics),
+        "files": {
+            file.name: {"bytes": file.stat().st_size, "sha256": file_sha256(file)}
+            for file in sorted(folder.iterdir())
+        },
+    }
+    text = json.dumps(description, indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+
+
+def _save_array(path: Path, array: npt.NDArray[Any]) -> None:
+    np.save(path, array.astype(np.float32), allow_pickle=False)
+
+
+def _move_into_place(partial: Path, folder: Path) -> Path:
+    for file in sorted(partial.iterdir(), key=lambda file: file.name == DESCRIPTION):
+        os.replace(file, folder / file.name)  # noqa: PTH105
+    return folder / DESCRIPTION
+
+
+def _failure(error: Exception, folder: Path) -> ExportError:
+    free = shutil.disk_usage(folder).free
+    full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
+    if full or free < 1 << 20:
+        return ExportError(
+            f"the disk of {folder} is full ({free >> 20} MiB left): the model was not exported; "
+            "give the job a larger volume (VolumeSizeInGB) and train again"
+        )
+    return ExportError(f"the model could not be exported to {folder}: {error}")

@@ -1,0 +1,83 @@
+"""How a training program ends: one clear line for a person, an exit code, the failure file.
+
+Called by the entry scripts; the error classes below are raised all over the package.
+"""
+
+import errno
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+SUCCESS, FAILED, USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+
+
+class TrainerError(Exception):
+    """The work cannot be done, and the message tells a person why and what to do."""
+
+    exit_code = FAILED
+
+
+class UsageError(TrainerError):
+    """A setting is wrong; nothing was started."""
+
+    exit_code = USAGE
+
+
+class DataError(TrainerError):
+    """The pictures cannot be trained on as they lie there."""
+
+
+class WeightsError(TrainerError):
+    """No usable pretrained weights were found."""
+
+
+class TrainingError(TrainerError):
+    """Training itself went wrong: it diverged, or ran out of memory."""
+
+
+class ExportError(TrainerError):
+    """The model artifact could not be written or does not answer like the trained model."""
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived: the platform stops the job."""
+
+
+def run_program(program: Callable[[], None], *, failure_file: Path | None) -> int:
+    """Run an entry script's work and return its exit code.
+
+    A `TrainerError`, a full disk and a stop become one line on stderr, which is also written to
+    `failure_file` unless the file is there already. Anything else is a defect and keeps its traceback.
+    """
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        program()
+    except TrainerError as error:
+        return _report(str(error), error.exit_code, failure_file)
+    except KeyboardInterrupt:
+        return _report("interrupted", INTERRUPTED, failure_file)
+    except Terminated:
+        return _report("stopped by SIGTERM before training was complete", TERMINATED, failure_file)
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS}:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        return _report(f"cannot write: {os.strerror(error.errno)}{where}", FAILED, failure_file)
+    return SUCCESS
+
+
+def _terminate(signal_number: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def _report(message: str, code: int, failure_file: Path | None) -> int:
+    if "Original Traceback" in message:  # how torch hands on the error of a loader process
+        message = message.strip().splitlines()[-1].partition(": ")[2]
+    line = " ".join(message.split())
+    print(f"error: {line}", file=sys.stderr, flush=True)
+    if failure_file is not None and failure_file.parent.is_dir() and not failure_file.exists():
+        failure_file.write_text(line + "\n", encoding="utf-8")
+    return code
