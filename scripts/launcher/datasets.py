@@ -109,8 +109,8 @@ def fetch_dog_images(
 ) -> tuple[ImageFolder, bool]:
     """Make `output` the unpacked archive; return it and whether there was anything to do.
 
-    Raises DatasetError, ArchiveError, downloads.DownloadError or folders.SpaceError. The archive is removed once it is
-    unpacked, and also when it is damaged, so that the next run fetches it again.
+    The archive is removed once it is unpacked, and also when it is damaged, so that the next run fetches it
+    again. Raises DatasetError, ArchiveError, downloads.DownloadError or folders.SpaceError.
     """
     with exclusive(output.parent):
         if output.exists():

@@ -1,0 +1,256 @@
+"""Pushing to a real registry (Debian's docker-registry) and to ECR as moto plays it."""
+
+import io
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from launcher.errors import SettingsError
+from launcher.registry import (
+    ACCEPTED,
+    EcrRegistry,
+    ManifestError,
+    Registry,
+    check_media_type,
+    connect_engine,
+    open_registry,
+)
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "push_images.py"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+AWS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "eu-west-1"}
+
+
+def push_images(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the script as a person does."""
+    return subprocess.run(
+        [sys.executable, SCRIPT, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env=os.environ | environment,
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def engine() -> Any:
+    try:
+        return connect_engine()
+    except SettingsError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A registry on a free port, as HOST:PORT."""
+    program = shutil.which("docker-registry")
+    if program is None:
+        pytest.skip("docker-registry is not installed (apt-get install docker-registry)")
+    folder = tmp_path_factory.mktemp("registry")
+    address = f"127.0.0.1:{free_port()}"
+    storage = {"filesystem": {"rootdirectory": str(folder / "storage")}}
+    configuration = {"version": "0.1", "storage": storage, "http": {"addr": address}}
+    (folder / "config.yml").write_text(json.dumps(configuration))  # JSON is YAML
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([program, "serve", folder / "config.yml"], stdout=log, stderr=log)
+        try:
+            wait_until_it_answers(f"http://{address}/v2/", process, folder / "log")
+            yield address
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+def wait_until_it_answers(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(300):
+        assert process.poll() is None, log.read_text()
+        try:
+            httpx.get(url)
+            return
+        except httpx.TransportError:
+            time.sleep(0.1)
+    raise AssertionError(f"{url} does not answer: {log.read_text()}")
+
+
+@pytest.fixture
+def image(engine: Any) -> Iterator[str]:
+    """A throw-away image of one small file, as NAME:TAG; all its names are removed afterwards."""
+    name = f"push-test-{secrets.token_hex(4)}"
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        text = f"{name}\n".encode()
+        entry = tarfile.TarInfo("motto")
+        entry.size = len(text)
+        archive.addfile(entry, io.BytesIO(text))
+    engine.api.import_image_from_data(content.getvalue(), repository=name, tag="local")
+    yield f"{name}:local"
+    for made in engine.images.list():
+        for tag in made.tags:
+            if name in tag:
+                engine.images.remove(tag)
+
+
+def test_a_pushed_image_has_the_manifest_that_sagemaker_takes_and_comes_back_the_same(
+    engine: Any, registry: str, image: str
+) -> None:
+    pushed = push_images(image, "--registry", registry, "--tag", "1.0")
+
+    assert pushed.returncode == 0, pushed.stderr
+    repository = image.partition(":")[0]
+    name, _, digest = pushed.stdout.strip().partition("@")
+    assert name == f"{registry}/{repository}:1.0"
+    everything = {"Accept": f"{OCI_INDEX}, application/vnd.oci.image.manifest.v1+json, {ACCEPTED}"}
+    answer = httpx.head(f"http://{registry}/v2/{repository}/manifests/1.0", headers=everything)
+    assert answer.headers["Content-Type"] == ACCEPTED
+    assert answer.headers["Docker-Content-Digest"] == digest
+
+    before = engine.images.get(image).id
+    engine.images.remove(name)
+    engine.images.remove(image)
+    assert engine.images.pull(name.rpartition(":")[0], tag="1.0").id == before
+
+
+def test_an_oci_index_in_the_registry_is_refused(registry: str, image: str) -> None:
+    assert push_images(image, "--registry", registry, "--tag", "plain").returncode == 0
+    repository = image.partition(":")[0]
+    place = Registry(registry, secure=False)
+    plain = place.manifest(repository, "plain")
+    size = int(
+        httpx.head(
+            f"http://{registry}/v2/{repository}/manifests/plain", headers={"Accept": ACCEPTED}
+        ).headers["Content-Length"]
+    )
+    child = {
+        "mediaType": plain.media_type,
+        "digest": plain.digest,
+        "size": size,
+        "platform": {"os": "linux", "architecture": "amd64"},
+    }
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [child]}
+    put = httpx.put(
+        f"http://{registry}/v2/{repository}/manifests/index",
+        content=json.dumps(index),
+        headers={"Content-Type": OCI_INDEX},
+    )
+    assert put.status_code == 201, put.text
+
+    found = place.manifest(repository, "index")
+
+    assert found.media_type == OCI_INDEX
+    with pytest.raises(ManifestError, match="--provenance=false"):
+        check_media_type(repository, found.media_type)
+
+
+def test_several_images_keep_their_names_below_a_path_of_the_registry(registry: str, image: str) -> None:
+    pushed = push_images(image, image, "--registry", f"{registry}/team/dogs", "--tag", "x")
+
+    assert pushed.returncode == 0, pushed.stderr
+    repository = f"team/dogs/{image.partition(':')[0]}"
+    lines = pushed.stdout.splitlines()
+    assert [line.partition("@")[0] for line in lines] == [f"{registry}/{repository}:x"] * 2
+    assert httpx.get(f"http://{registry}/v2/{repository}/tags/list").json()["tags"] == ["x"]
+
+
+def test_an_image_that_was_not_built_is_a_wrong_argument(engine: Any) -> None:
+    answer = push_images("never-built-image", "--registry", "127.0.0.1:9")
+
+    assert answer.returncode == 2
+    assert answer.stderr.strip() == "error: there is no image never-built-image here: `make build` makes it"
+
+
+def test_a_registry_that_does_not_listen_fails_with_its_name(image: str) -> None:
+    answer = push_images(image, "--registry", f"127.0.0.1:{free_port()}")
+
+    assert answer.returncode == 1
+    assert "cannot be pushed" in answer.stderr and "connection refused" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_a_registry_with_a_scheme_is_a_wrong_argument(image: str) -> None:
+    answer = push_images(image, "--registry", "https://example.com")
+
+    assert answer.returncode == 2
+    assert "is no registry" in answer.stderr
+
+
+def test_no_engine_is_said_plainly() -> None:
+    answer = push_images("any", "--registry", "127.0.0.1:9", DOCKER_HOST="unix:///nowhere/docker.sock")
+
+    assert answer.returncode == 2
+    assert answer.stderr.startswith("error: no Docker engine answers")
+    assert "Traceback" not in answer.stderr
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Amazon's API as moto plays it over HTTP."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in (AWS | {"AWS_ENDPOINT_URL": f"http://{host}:{port}"}).items():
+        monkeypatch.setenv(name, value)
+    httpx.post(f"http://{host}:{port}/moto-api/reset")
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+def test_ecr_is_found_from_the_session_and_its_token_is_never_shown(aws: str, engine: Any) -> None:
+    registry = open_registry("ecr", engine)
+
+    assert registry.host == "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
+    assert registry.credentials is not None and registry.credentials[0] == "AWS"
+    assert registry.credentials[1] not in repr(registry)
+
+
+def test_an_ecr_host_names_its_own_region(aws: str, engine: Any) -> None:
+    registry = open_registry("123456789012.dkr.ecr.us-west-2.amazonaws.com", engine)
+
+    assert isinstance(registry, EcrRegistry)
+    assert registry.client.meta.region_name == "us-west-2"
+
+
+def test_an_ecr_repository_is_made_once_and_scans_what_is_pushed(aws: str, engine: Any) -> None:
+    registry = open_registry("ecr", engine)
+    assert isinstance(registry, EcrRegistry)
+
+    registry.prepare("dog-breed-serve")
+    registry.prepare("dog-breed-serve")
+
+    (made,) = registry.client.describe_repositories()["repositories"]
+    assert made["repositoryName"] == "dog-breed-serve"
+    assert made["imageScanningConfiguration"] == {"scanOnPush": True}
+
+
+def test_ecr_without_credentials_says_how_to_get_some(image: str, tmp_path: Path) -> None:
+    nothing = {name: "" for name in (*AWS, "AWS_PROFILE") if name in os.environ} | {
+        "AWS_CONFIG_FILE": str(tmp_path / "none"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_REGION": "eu-west-1",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+    }
+    answer = push_images(image, "--registry", "ecr", **nothing)
+
+    assert answer.returncode == 2
+    assert "Unable to locate credentials" in answer.stderr and "aws configure" in answer.stderr
