@@ -137,7 +137,7 @@ def _explained(output: Path) -> ImageFolder:
         return read_image_folder(output)
     except DatasetError as error:
         raise DatasetError(
-            f"{output} exists but is no data set ({error}). Move it away or choose --output"
+            f"{output} is there but is no data set ({error}). Move it away or choose another --output"
         ) from error
 
 
@@ -229,5 +229,5 @@ def _write_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Pat
             shutil.copyfileobj(source, file, 1 << 18)
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise ArchiveError(
-            f"refusing to unpack {member.filename!r}: a file and a folder of one name"
+            f"refusing to unpack {member.filename!r}: it is a file and a folder at once"
         ) from error

@@ -25,7 +25,6 @@ from launcher.folders import require_space
 
 IDENTITY = {"Accept-Encoding": "identity"}  # a length and a range count the file's own bytes
 TIMEOUTS = httpx.Timeout(30.0, connect=10.0)  # seconds
-CHUNK_BYTES = 1 << 18
 PASSING_STATUS = {408, 425, 429}  # and every 5xx: worth another attempt
 
 
@@ -135,7 +134,7 @@ class _Part:
     def append(self, response: httpx.Response) -> Iterator[int]:
         """Add what arrives, yielding the size after each chunk."""
         with self.path.open("ab") as file:
-            for chunk in response.iter_raw(CHUNK_BYTES):
+            for chunk in response.iter_raw():  # unbuffered: a cut loses nothing
                 file.write(chunk)
                 yield file.tell()
             file.flush()

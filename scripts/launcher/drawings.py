@@ -354,9 +354,7 @@ def _is_whole(folder: Path) -> bool:
     """Tell whether the folder holds a whole set of this edition; raise DatasetError on anything else's."""
     note = folder / NOTE
     if not note.exists() and any(folder.iterdir()):
-        raise DatasetError(
-            f"{folder} exists and holds no drawn pictures: choose another folder, or remove it"
-        )
+        raise DatasetError(f"{folder} holds something else than drawn pictures: choose another folder")
     try:
         files = read_image_folder(folder).files
     except DatasetError:
