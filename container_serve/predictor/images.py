@@ -5,6 +5,7 @@ what torchvision's `Resize(resize)`, `CenterCrop(crop)`, `ToTensor`, `Normalize`
 """
 
 import struct
+import warnings
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -13,8 +14,11 @@ from PIL import ExifTags, Image
 
 from predictor.artifact import Preprocessing
 
+# PIL's warnings tell of a damaged picture what PictureError tells, less clearly.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
 MAX_PIXELS = 50_000_000
-_MAX_RESIZED_PIXELS = 4_000_000  # a strip of 1 × 50,000,000 would be resized to gigabytes
+_MAX_RESIZED_PIXELS = 20_000_000  # a strip of 1 × 50,000,000 would be resized to gigabytes
 _DECODE_ERRORS = (OSError, SyntaxError, ValueError, TypeError, struct.error, EOFError, IndexError, KeyError)
 _ORIENTATIONS = {  # EXIF 2.3, tag 0x0112
     2: Image.Transpose.FLIP_LEFT_RIGHT,

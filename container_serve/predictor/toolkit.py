@@ -1,8 +1,8 @@
 """The two classes of sagemaker-inference that are used, without what must stay out of the server.
 
 Called by `handler_service.py` and `predictor.transformer`. The toolkit's decoder unpickles whatever a client
-sends and imports scipy (143 MB) to do it. Nothing of it is ever called here; an empty module in its place keeps
-both out.
+sends and imports scipy (143 MB) to do it. Nothing of it is ever called here; an empty module in its place
+keeps both out.
 """
 
 import sys

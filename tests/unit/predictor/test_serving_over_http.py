@@ -1,0 +1,152 @@
+"""The running server, asked as `docs/http.md` says: every content type and every error row."""
+
+import base64
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from running_server import RunningServer
+
+from predictor.images import load_picture
+from predictor.model import load_model
+
+NPY, JSON = "application/x-npy", "application/json"
+
+
+def _npy(array: np.ndarray, **options: bool) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array, **options)
+    return stream.getvalue()
+
+
+def _png(image: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return stream.getvalue()
+
+
+def test_ping_is_answered(server: RunningServer) -> None:
+    assert server.ask(method="GET", path="/ping").status == 200
+
+
+@pytest.mark.parametrize("content_type", ["image/jpeg", "image/png", "Image/JPEG", "image/jpeg; q=1"])
+def test_a_picture_gets_its_five_most_probable_breeds(
+    server: RunningServer, jpeg: bytes, content_type: str
+) -> None:
+    answer = server.ask(jpeg, Content_Type=content_type)
+    assert answer.status == 200
+    assert answer.headers["content-type"] == JSON
+    (prediction,) = answer.json()["predictions"]
+    probabilities = [guess["probability"] for guess in prediction["top"]]
+    assert len(probabilities) == 5
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert set(prediction["top"][0]) == {"name", "label", "probability"}
+
+
+def test_normalised_arrays_go_in_and_raw_logits_come_out(
+    server: RunningServer, base_folder: Path, jpeg: bytes
+) -> None:
+    model = load_model(base_folder / "model", threads=1)
+    picture = load_picture(io.BytesIO(jpeg), model.artifact.preprocessing)
+    batch = np.stack([picture, -picture, picture / 2])
+    answer = server.ask(_npy(batch), Content_Type=NPY, Accept=NPY)
+    assert answer.status == 200
+    assert answer.headers["content-type"] == NPY
+    logits = np.load(io.BytesIO(answer.body), allow_pickle=False)
+    assert logits.dtype == np.float32
+    np.testing.assert_allclose(logits, model.engine.infer(batch), atol=1e-5)
+
+
+def test_every_way_to_send_a_picture_gives_the_same_answer(
+    server: RunningServer, base_folder: Path, jpeg: bytes
+) -> None:
+    model = load_model(base_folder / "model", threads=1)
+    picture = load_picture(io.BytesIO(jpeg), model.artifact.preprocessing)
+    instances = [{"b64": base64.b64encode(jpeg).decode()}, picture.tolist()]
+    by_json = server.ask(
+        json.dumps({"instances": instances}).encode(), Content_Type="application/json; charset=utf-8"
+    )
+    by_file = server.ask(jpeg, Content_Type="image/jpeg").json()["predictions"][0]["top"]
+    by_array = server.ask(_npy(picture[np.newaxis]), Content_Type=NPY).json()["predictions"][0]["top"]
+    first, second = (prediction["top"] for prediction in by_json.json()["predictions"])
+    for other in (first, second, by_array):
+        assert [guess["name"] for guess in other] == [guess["name"] for guess in by_file]
+        assert other[0]["probability"] == pytest.approx(by_file[0]["probability"], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status", "code"),
+    [
+        (b"no picture", "image/jpeg", 400, "bad_request"),
+        (b"", "image/jpeg", 400, "bad_request"),
+        (b"{", JSON, 400, "bad_request"),
+        (b'{"instances": []}', JSON, 400, "bad_request"),
+        (b'{"instances": [[[[1]]]]}', JSON, 400, "bad_request"),
+        (b'{"instances": [{"b64": "%%%"}]}', JSON, 400, "bad_request"),
+        (b"\x93NUMPY", NPY, 400, "bad_request"),
+        (_npy(np.array([{}], dtype=object), allow_pickle=True), NPY, 400, "bad_request"),
+        (_npy(np.zeros((1, 3, 224, 224))), NPY, 400, "bad_request"),
+        (_npy(np.zeros((1, 3, 32, 32), np.float32)), NPY, 400, "bad_request"),
+        (_npy(np.full((1, 3, 224, 224), np.nan, np.float32)), NPY, 400, "bad_request"),
+        (_npy(np.zeros((0, 3, 224, 224), np.float32)), NPY, 400, "bad_request"),
+        (_npy(np.zeros((65, 3, 8, 8), np.float32)), NPY, 413, "too_large"),
+        (_png(Image.new("1", (10_001, 5_000))), "image/png", 413, "too_large"),
+        (b"x", "text/plain", 415, "unsupported_media_type"),
+        (b"a=b", "application/x-www-form-urlencoded", 415, "unsupported_media_type"),
+        (b"x", "application/octet-stream", 415, "unsupported_media_type"),
+    ],
+)
+def test_a_bad_request_gets_its_status_and_a_json_error(
+    server: RunningServer, body: bytes, content_type: str, status: int, code: str
+) -> None:
+    answer = server.ask(body, Content_Type=content_type)
+    assert answer.status == status
+    assert answer.headers["content-type"] == JSON
+    error = answer.json()["error"]
+    assert error["code"] == code
+    assert set(answer.json()) == {"error"}
+    assert error["message"]
+    assert "Traceback" not in error["message"]
+
+
+def test_an_answer_that_the_client_does_not_accept_is_406(server: RunningServer, jpeg: bytes) -> None:
+    answer = server.ask(jpeg, Content_Type="image/jpeg", Accept="text/html")
+    assert (answer.status, answer.json()["error"]["code"]) == (406, "not_acceptable")
+
+
+def test_a_request_without_a_content_type_is_415(server: RunningServer) -> None:
+    answer = server.ask(b"x")
+    assert (answer.status, answer.json()["error"]["code"]) == (415, "unsupported_media_type")
+
+
+def test_19_megabytes_are_taken_and_21_are_413(server: RunningServer, jpeg: bytes) -> None:
+    batch = np.zeros((32, 3, 224, 224), np.float32)  # 19.3 MB
+    assert server.ask(_npy(batch), Content_Type=NPY, Accept=NPY).status == 200
+    assert server.ask(b"\0" * (21 * 2**20), Content_Type=NPY).status == 413
+
+
+def test_the_server_still_answers_after_all_that(server: RunningServer, jpeg: bytes) -> None:
+    assert all(server.ask(jpeg, Content_Type="image/jpeg").status == 200 for _ in range(20))
+
+
+def test_the_log_has_the_requests_but_no_pings(server: RunningServer, jpeg: bytes) -> None:
+    server.ask(method="GET", path="/ping")
+    server.ask(jpeg, Content_Type="image/jpeg")
+    log = server.log.read_text()
+    assert '"POST /invocations HTTP/1.1" 200' in log
+    assert "ping" not in log
+    assert "[METRICS]" not in log
+    assert "Traceback" not in log
+
+
+def test_only_the_port_given_is_open_to_the_network(server: RunningServer) -> None:
+    listening = {
+        connection.laddr
+        for process in server.descendants()
+        for connection in process.net_connections("inet")
+        if connection.status == "LISTEN"
+    }
+    assert {address.port for address in listening} == {server.port}
