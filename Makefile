@@ -11,9 +11,9 @@ BACKBONE      ?= auto#                 resnet50, efficientnet_lite0; auto: resne
 EPOCHS        ?=#                      passes over the training pictures
 BATCH_SIZE    ?=#                      pictures a step
 LEARNING_RATE ?=#                      of the new head
-PRETRAINED    ?=#                      folder with <backbone>*.pth, given to training as its channel `pretrained`
+PRETRAINED    ?= $(if $(wildcard docker/weights/*.pth),docker/weights)# folder with <backbone>*.pth, training's channel `pretrained`
 OUTPUT        ?= runs#                 where jobs leave their results
-MODEL         ?= runs/latest/model#    the model that serve and predict use
+MODEL         ?= runs/latest#          folder of the job whose model serve and predict use
 FILES         ?=#                      photographs or folders for query and predict
 PORT          ?= 8080#                 of the endpoint that serve starts and query asks
 REGISTRY      ?= ecr#                  where push pushes: ecr, ACCOUNT.dkr.ecr.REGION.amazonaws.com, 127.0.0.1:5000, …
@@ -27,7 +27,7 @@ DOCKER    ?= $(firstword $(wildcard /usr/bin/docker) docker)
 CA_BUNDLE ?= $(firstword $(wildcard $(SSL_CERT_FILE) /etc/ssl/certs/ca-certificates.crt /etc/ssl/cert.pem))
 UV        ?= .tools/uv
 PYTHON    := .venv/bin/python
-IMAGES    := dog-breed-train:$(TAG) dog-breed-serve:$(TAG)
+IMAGES    := dog-breeds-train:$(TAG) dog-breeds-serve:$(TAG)
 
 ifneq ($(CA_BUNDLE),) # programs that bring a list of authorities of their own learn this machine's
 export SSL_CERT_FILE ?= $(CA_BUNDLE)
@@ -54,7 +54,9 @@ HYPERPARAMETERS = $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(BATCH_SIZE),--batch-
 ##@ Two commands
 
 demo: ## from nothing to named breeds: set up, build, train, serve, ask
-	@BACKEND=$(RESOLVED) PICTURES="$(PICTURES)" MAKE="$(MAKE)" sh scripts/demo.sh --output "$(OUTPUT)" --backbone $(BACKBONE) $(HYPERPARAMETERS)
+	@BACKEND=$(RESOLVED) BACKBONE=$(BACKBONE) PICTURES="$(PICTURES)" MAKE="$(MAKE)" \
+	  sh scripts/demo.sh --train-image dog-breeds-train:$(TAG) --serve-image dog-breeds-serve:$(TAG) \
+	  --output "$(OUTPUT)" $(HYPERPARAMETERS)
 
 test: setup-dev ## every test; what the machine lacks is skipped, with the reason
 	$(PYTHON) -m pytest $(TESTS)
@@ -102,16 +104,23 @@ push: setup ## push both images to REGISTRY
 
 train: setup $(if $(DATA),,$(filter data/drawn,$(PICTURES))) ## train a classifier on DATA
 	@$(PYTHON) scripts/launch_training.py --backend $(RESOLVED) --data "$(PICTURES)" --output "$(OUTPUT)" \
-	  --image dog-breed-train:$(TAG) $(if $(filter-out auto,$(BACKBONE)),--backbone $(BACKBONE)) $(HYPERPARAMETERS)
+	  --image dog-breeds-train:$(TAG) $(if $(filter-out auto,$(BACKBONE)),--backbone $(BACKBONE)) $(HYPERPARAMETERS)
 
 serve: setup ## an endpoint with MODEL on PORT, until Ctrl-C
-	@$(PYTHON) scripts/deploy.py --backend $(RESOLVED) --model "$(MODEL)" --port $(PORT) --image dog-breed-serve:$(TAG)
+	@$(PYTHON) scripts/deploy.py --backend $(RESOLVED) --model "$(MODEL)/output/model.tar.gz" --port $(PORT) --image dog-breeds-serve:$(TAG)
 
 query: setup ## ask the endpoint on PORT about FILES
 	@$(PYTHON) scripts/invoke.py --url http://127.0.0.1:$(PORT) $(FILES)
 
-predict: setup ## name the breeds of FILES without an endpoint or a network
-	@$(PYTHON) scripts/predict.py --backend $(RESOLVED) --model "$(MODEL)" --image dog-breed-serve:$(TAG) $(FILES)
+predict: setup predict-$(RESOLVED) ## name the breeds of FILES, without an endpoint and without a network
+
+predict-docker:
+	@$(DOCKER) run --rm $(shell test -t 2 && echo --tty) --network none --volume "$(abspath $(MODEL))/model:/opt/ml/model:ro" \
+	  $(foreach file,$(abspath $(FILES)),--volume "$(file):/data$(file):ro") \
+	  dog-breeds-serve:$(TAG) predict $(foreach file,$(abspath $(FILES)),"/data$(file)")
+
+predict-process:
+	@$(PYTHON) container_serve/predict.py --model-dir "$(MODEL)/model" $(FILES)
 
 ##@ Care
 
@@ -139,4 +148,4 @@ help: ## this list
 	@awk -f scripts/help.awk $(MAKEFILE_LIST)
 
 .PHONY: demo test setup setup-dev data weights lock base build build-train build-serve push \
-  train serve query predict lint format bench clean help
+  train serve query predict predict-docker predict-process lint format bench clean help

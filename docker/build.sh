@@ -1,7 +1,8 @@
 #!/bin/sh
 # Builds one of the two images and refuses it when it has outgrown its budget.
 #
-#   docker/build.sh train|serve    settings from the environment: BASE TAG PLATFORM SOURCE VERSION CA_BUNDLE DOCKER
+#   docker/build.sh train|serve    settings from the environment: BASE TAG PLATFORM SOURCE VERSION CA_BUNDLE DOCKER,
+#                                  and NO_CACHE=1 to build every layer anew
 #
 # Quiet while all goes well; the whole log of a build that fails.
 set -eu
@@ -14,8 +15,8 @@ case $image in
 esac
 budget_mb=${BUDGET_MB:-$budget_mb}
 docker=${DOCKER:-docker}
-name=dog-breed-$image:${TAG:-latest}
-candidate=dog-breed-$image:candidate-$$
+name=dog-breeds-$image:${TAG:-latest}
+candidate=dog-breeds-$image:candidate-$$
 cd "$(dirname "$0")/.."
 
 "$docker" info >/dev/null 2>&1 || {
@@ -23,15 +24,19 @@ cd "$(dirname "$0")/.."
   exit 1
 }
 
+revision=$(git describe --always --dirty --abbrev=40 --exclude '*' 2>/dev/null || echo unknown)
+
 # One plain docker v2 schema 2 manifest: SageMaker and Lambda refuse the index that attestations make.
 set -- --network host --file "docker/$image.Dockerfile" --tag "$candidate" \
   --build-arg "BASE=${BASE:-debian:bookworm-slim}" \
-  --label "org.opencontainers.image.title=dog-breed-$image" \
+  --build-arg "REVISION=$revision" \
+  --label "org.opencontainers.image.title=dog-breeds-$image" \
   --label "org.opencontainers.image.source=${SOURCE:-unknown}" \
-  --label "org.opencontainers.image.revision=$(git describe --always --dirty --abbrev=40 --exclude '*' 2>/dev/null || echo unknown)" \
+  --label "org.opencontainers.image.revision=$revision" \
   --label "org.opencontainers.image.version=${VERSION:-unknown}" \
   --label "org.opencontainers.image.created=$(git log -1 --format=%cI 2>/dev/null || date -Is)"
 [ -z "${PLATFORM:-}" ] || set -- "$@" --platform "$PLATFORM"
+[ -z "${NO_CACHE:-}" ] || set -- "$@" --no-cache
 [ ! -r "${CA_BUNDLE:-}" ] || set -- "$@" --secret "id=ca_bundle,src=$CA_BUNDLE"
 if "$docker" buildx version >/dev/null 2>&1; then
   set -- buildx build --load --provenance=false "$@"

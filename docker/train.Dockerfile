@@ -66,6 +66,10 @@ ENV PATH=/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 
+# artifact.json says which revision trained it.
+ARG REVISION=unknown
+ENV GIT_REVISION=${REVISION}
+
 WORKDIR /opt/ml/code
 ENTRYPOINT ["python", "/opt/ml/code/entrypoint.py"]
 CMD ["train"]

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Push images to a registry, and refuse what SageMaker would refuse.
 
-  python scripts/push_images.py dog-breed-serve:latest --registry ecr --tag 1.0
-  python scripts/push_images.py dog-breed-train dog-breed-serve --registry 127.0.0.1:5000
+  python scripts/push_images.py dog-breeds-serve:latest --registry ecr --tag 1.0
+  python scripts/push_images.py dog-breeds-train dog-breeds-serve --registry 127.0.0.1:5000
 
 Prints NAME:TAG@DIGEST of each. ECR repositories are created if needed, and the login is ECR's own; for any
 other registry `docker login` comes first.

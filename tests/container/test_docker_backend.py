@@ -29,6 +29,7 @@ from launcher.docker_backend import LABEL, DockerBackend
 from launcher.errors import SettingsError
 from launcher.hosting import EndpointFailed
 
+PREFIX = f"test-{os.getpid()}"  # of this run's containers: another may run beside it
 PROGRAM = """
 import json, os, signal, socket, sys, time
 from http.server import BaseHTTPRequestHandler, HTTPServer

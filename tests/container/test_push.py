@@ -234,11 +234,11 @@ def test_an_ecr_repository_is_made_once_and_scans_what_is_pushed(aws: str, engin
     registry = open_registry("ecr", engine)
     assert isinstance(registry, EcrRegistry)
 
-    registry.prepare("dog-breed-serve")
-    registry.prepare("dog-breed-serve")
+    registry.prepare("dog-breeds-serve")
+    registry.prepare("dog-breeds-serve")
 
     (made,) = registry.client.describe_repositories()["repositories"]
-    assert made["repositoryName"] == "dog-breed-serve"
+    assert made["repositoryName"] == "dog-breeds-serve"
     assert made["imageScanningConfiguration"] == {"scanOnPush": True}
 
 

@@ -1,0 +1,108 @@
+"""What the two images are and hold; one fact a test."""
+
+import json
+import re
+
+import docker
+import pytest
+from docker.models.containers import Container
+from tests.container.conftest import SERVE, TRAIN
+
+
+def run(
+    client: docker.DockerClient, image: str, *command: str, entrypoint: list[str] | None = None
+) -> tuple[int, str]:
+    """Run a command in an image without a network; returns its exit code and what it printed."""
+    container: Container = client.containers.create(
+        image, list(command), entrypoint=entrypoint, network_mode="none"
+    )
+    try:
+        container.start()
+        code = container.wait(timeout=120)["StatusCode"]
+        return code, container.logs().decode()
+    finally:
+        container.remove(force=True, v=True)
+
+
+@pytest.mark.parametrize("image", [TRAIN, SERVE])
+def test_the_entrypoint_is_in_exec_form_and_not_an_init(images: docker.DockerClient, image: str) -> None:
+    entrypoint = images.images.get(image).attrs["Config"]["Entrypoint"]
+
+    assert entrypoint[0] == "python"
+    assert not any("tini" in word for word in entrypoint)
+
+
+@pytest.mark.parametrize(("image", "command"), [(TRAIN, ["train"]), (SERVE, ["serve"])])
+def test_the_default_command_is_the_platforms(
+    images: docker.DockerClient, image: str, command: list[str]
+) -> None:
+    assert images.images.get(image).attrs["Config"]["Cmd"] == command
+
+
+@pytest.mark.parametrize("image", [TRAIN, SERVE])
+def test_the_labels_say_where_the_image_comes_from(images: docker.DockerClient, image: str) -> None:
+    labels = images.images.get(image).labels
+
+    for name in ("source", "revision", "version", "created"):
+        assert labels[f"org.opencontainers.image.{name}"]
+    assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?", labels["org.opencontainers.image.revision"])
+
+
+def test_the_serving_image_says_that_it_obeys_the_port(images: docker.DockerClient) -> None:
+    label = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port"
+
+    assert images.images.get(SERVE).labels[label] == "true"
+
+
+@pytest.mark.parametrize(("image", "word"), [(TRAIN, "serve"), (TRAIN, "predict"), (SERVE, "train")])
+def test_the_word_of_the_other_image_is_refused_with_a_hint(
+    images: docker.DockerClient, image: str, word: str
+) -> None:
+    code, output = run(images, image, word)
+
+    assert code == 2
+    assert "this is the" in output
+    assert "Traceback" not in output
+
+
+def test_the_serving_image_has_no_torch_no_compiler_and_no_pip(images: docker.DockerClient) -> None:
+    program = (
+        "import importlib.util as u, json, shutil;"
+        "print(json.dumps([n for n in ('torch', 'torchvision', 'pip') if u.find_spec(n)]"
+        " + [n for n in ('gcc', 'cc', 'pip', 'uv') if shutil.which(n)]))"
+    )
+
+    code, output = run(images, SERVE, entrypoint=["python", "-c", program])
+
+    assert code == 0
+    assert json.loads(output) == []
+
+
+def test_the_training_image_has_the_pinned_stack_and_debugger_imports(images: docker.DockerClient) -> None:
+    program = (
+        "import json, importlib.metadata as m, smdebug.pytorch;"
+        "print(json.dumps({n: m.version(n) for n in ('torch', 'torchvision', 'sagemaker-training', 'smdebug')}))"
+    )
+
+    code, output = run(images, TRAIN, entrypoint=["python", "-c", program])
+
+    assert code == 0, output
+    assert json.loads(output.splitlines()[-1]) == {
+        "torch": "2.14.1",
+        "torchvision": "0.29.1",
+        "sagemaker-training": "5.1.4",
+        "smdebug": "1.0.34",
+    }
+
+
+def test_no_secret_and_no_cache_lies_in_the_images(images: docker.DockerClient) -> None:
+    for image in (TRAIN, SERVE):
+        program = (
+            "import os, pathlib;"
+            "print([str(p) for p in map(pathlib.Path, ('/root/.cache', '/run/secrets', '/build', '/var/lib/apt/lists'))"
+            " if p.exists() and any(p.iterdir())], [n for n in os.environ if 'SECRET' in n or 'TOKEN' in n])"
+        )
+
+        code, output = run(images, image, entrypoint=["python", "-c", program])
+
+        assert (code, output.strip()) == (0, "[] []")

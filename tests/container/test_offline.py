@@ -1,0 +1,135 @@
+"""Once the images are built nothing is downloaded: train, serve and predict run with `--network none`."""
+
+import json
+import time
+from pathlib import Path
+
+import docker
+from docker.models.containers import Container
+from tests.container.conftest import ROOT, SERVE, TRAIN, DemoRun
+
+DRAWN = ROOT / "data/drawn"
+ASK = (
+    "import sys, urllib.request as r;"
+    "q = r.Request('http://127.0.0.1:8080/invocations', open(sys.argv[1], 'rb').read(), {'Content-Type': 'image/jpeg'});"
+    "print(r.urlopen(q, timeout=60).read().decode())"
+)
+
+
+def folder(path: Path, target: str, mode: str = "ro") -> dict[str, dict[str, str]]:
+    """A volume of `docker run`."""
+    return {str(path): {"bind": target, "mode": mode}}
+
+
+def jpeg_of(split: str) -> Path:
+    """Some drawing of a split, relative to the set."""
+    return min((DRAWN / split).rglob("*.jpg")).relative_to(DRAWN)
+
+
+def test_the_endpoint_answers_without_a_network(
+    demo: DemoRun, engine: docker.DockerClient, containers: list[Container]
+) -> None:
+    volumes = folder(demo.job / "model", "/opt/ml/model") | folder(DRAWN, "/data")
+    server = engine.containers.run(SERVE, "serve", volumes=volumes, network_mode="none", detach=True)
+    containers.append(server)
+    deadline = time.monotonic() + 120
+    while "ready on port 8080" not in server.logs().decode():
+        assert time.monotonic() < deadline, server.logs().decode()
+        time.sleep(0.2)
+
+    code, output = server.exec_run(["python", "-c", ASK, f"/data/{jpeg_of('test')}"])
+
+    assert code == 0, output.decode()
+    assert len(json.loads(output)["predictions"][0]["top"]) == 5
+
+
+def test_the_endpoint_stops_when_asked(
+    demo: DemoRun, engine: docker.DockerClient, containers: list[Container]
+) -> None:
+    server = engine.containers.run(
+        SERVE, "serve", volumes=folder(demo.job / "model", "/opt/ml/model"), detach=True
+    )
+    containers.append(server)
+    while "ready on port 8080" not in server.logs().decode():
+        server.reload()
+        assert server.status == "running", server.logs().decode()
+        time.sleep(0.2)
+
+    server.stop(timeout=25)
+
+    assert server.wait()["StatusCode"] == 0
+
+
+def test_predict_answers_the_others_when_a_file_is_unreadable(
+    demo: DemoRun, engine: docker.DockerClient, containers: list[Container], tmp_path: Path
+) -> None:
+    (tmp_path / "whole.jpg").write_bytes((DRAWN / jpeg_of("test")).read_bytes())
+    (tmp_path / "broken.jpg").write_bytes((DRAWN / jpeg_of("test")).read_bytes()[:1000])
+    volumes = folder(demo.job / "model", "/opt/ml/model") | folder(tmp_path, "/data")
+    run = engine.containers.run(
+        SERVE, ["predict", "/data", "--format", "json"], volumes=volumes, network_mode="none", detach=True
+    )
+    containers.append(run)
+
+    code = run.wait(timeout=120)["StatusCode"]
+
+    answers = {Path(each["file"]).name: each for each in json.loads(run.logs(stderr=False))}
+    assert code == 1
+    assert "error" in answers["broken.jpg"]
+    assert len(answers["whole.jpg"]["top"]) == 5
+
+
+def test_training_on_a_full_disk_says_so_and_leaves_no_model(
+    images: docker.DockerClient, containers: list[Container], tmp_path: Path
+) -> None:
+    config = tmp_path / "config"
+    config.mkdir()
+    hyperparameters = {"backbone": "efficientnet_lite0", "epochs": "1", "batch-size": "32"}
+    (config / "hyperparameters.json").write_text(json.dumps(hyperparameters))
+    (config / "inputdataconfig.json").write_text(json.dumps({"training": {"TrainingInputMode": "File"}}))
+    (config / "resourceconfig.json").write_text(
+        json.dumps({"current_host": "algo-1", "hosts": ["algo-1"], "network_interface_name": "eth0"})
+    )
+    output = tmp_path / "output"
+    output.mkdir()
+    volumes = (
+        folder(config, "/opt/ml/input/config")
+        | folder(DRAWN, "/opt/ml/input/data/training")
+        | folder(output, "/opt/ml/output", "rw")
+    )
+    job = images.containers.run(
+        TRAIN,
+        "train",
+        volumes=volumes,
+        tmpfs={"/opt/ml/model": "size=1m"},
+        hostname="algo-1",
+        extra_hosts={"algo-1": "127.0.0.1"},
+        network_mode="none",
+        shm_size="1g",
+        detach=True,
+    )
+    containers.append(job)
+
+    code = job.wait(timeout=600)["StatusCode"]
+
+    assert code == 1
+    failure = (output / "failure").read_text()
+    assert "No space left on device" in failure or "disk is full" in failure
+    assert "Traceback" not in failure[:200]
+
+
+def test_a_model_altered_by_one_byte_is_never_served(
+    demo: DemoRun, engine: docker.DockerClient, containers: list[Container], tmp_path: Path
+) -> None:
+    for file in (demo.job / "model").iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    weights = bytearray((tmp_path / "model.bin").read_bytes())
+    weights[len(weights) // 2] ^= 1
+    (tmp_path / "model.bin").write_bytes(weights)
+    server = engine.containers.run(SERVE, "serve", volumes=folder(tmp_path, "/opt/ml/model"), detach=True)
+    containers.append(server)
+
+    code = server.wait(timeout=60)["StatusCode"]
+
+    assert code != 0
+    assert "model.bin" in server.logs().decode()
