@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, UnidentifiedImageError
 
+from launcher import drawings
 from launcher.datasets import SPLITS, DatasetError, read_image_folder
 from launcher.drawings import COATS, NOTE, draw_picture_set
 
@@ -102,15 +103,18 @@ def test_a_second_run_does_nothing_and_says_so(drawn: Path) -> None:
     assert (drawn / NOTE).stat().st_mtime_ns == before
 
 
-def test_a_set_that_lost_a_file_is_drawn_again_just_as_it_was(drawn: Path) -> None:
-    lost = drawn / "test/003.Ringed/Ringed_00002.jpg"
-    before = {file: file.read_bytes() for file in readable(drawn)}
-    lost.unlink()
+def test_a_set_that_lost_a_file_is_drawn_again_just_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drawings, "PICTURES", {"train": 2, "valid": 1, "test": 1})
+    draw_picture_set(tmp_path / "small")
+    before = {file: file.read_bytes() for file in readable(tmp_path / "small")}
+    next(iter(before)).unlink()
 
-    _, made = draw_picture_set(drawn)
+    _, made = draw_picture_set(tmp_path / "small")
 
     assert made
-    assert {file: file.read_bytes() for file in readable(drawn)} == before
+    assert {file: file.read_bytes() for file in readable(tmp_path / "small")} == before
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
