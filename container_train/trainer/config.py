@@ -64,7 +64,7 @@ class Hyperparameters:
     epochs: int = _setting(3, "passes over the training pictures", low=1)
     batch_size: int = _setting(32, "pictures per optimiser step", low=1)
     learning_rate: float = _setting(
-        0.003, "step size of Adam, falling to zero along a cosine", low=0, above_low=True
+        0.003, "step size of Adam, falling to zero along a cosine", low=0, high=10, above_low=True
     )
     weight_decay: float = _setting(0.0, "decoupled weight decay of the head", low=0)
     min_crop_area: float = _setting(

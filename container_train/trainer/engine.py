@@ -82,7 +82,9 @@ def train_one_epoch(
     seconds = time.perf_counter() - started
     epoch = Epoch(loss_sum.item() / seen, correct.item() / seen, seen / seconds)
     if not math.isfinite(epoch.loss):
-        raise TrainingError(f"the loss became {epoch.loss} in {label}: lower learning-rate")
+        raise TrainingError(
+            f"the loss became {epoch.loss} in {label}: lower learning-rate, or look for damaged weights"
+        )
     return epoch
 
 

@@ -53,6 +53,7 @@ def export_artifact(model: Classifier, folder: Path, provenance: Provenance, *, 
     `ExportError` when the disk is full or OpenVINO answers other than the PyTorch model.
     """
     model.cpu().eval().to(memory_format=torch.contiguous_format)
+    needed = sum(tensor.nbytes for tensor in model.state_dict().values())
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / _PARTIAL
     shutil.rmtree(partial, ignore_errors=True)
@@ -64,7 +65,7 @@ def export_artifact(model: Classifier, folder: Path, provenance: Provenance, *, 
         _write_description(partial, provenance)
         return _move_into_place(partial, folder)
     except (OSError, RuntimeError) as error:
-        raise _failure(error, folder) from error
+        raise _failure(error, folder, needed) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -153,12 +154,13 @@ def _move_into_place(partial: Path, folder: Path) -> Path:
     return folder / DESCRIPTION
 
 
-def _failure(error: Exception, folder: Path) -> ExportError:
+def _failure(error: Exception, folder: Path, needed: int) -> ExportError:
+    """What went wrong, said for a person; OpenVINO calls a full disk an `iostream error`."""
     free = shutil.disk_usage(folder).free
-    full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
-    if full or free < 1 << 20:
+    if (isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}) or free < needed:
         return ExportError(
-            f"the disk of {folder} is full ({free >> 20} MiB left): the model was not exported; "
-            "give the job a larger volume (VolumeSizeInGB) and train again"
+            f"the disk of {folder} is full: the model needs {needed / 1e6:.0f} MB and "
+            f"{free / 1e6:.0f} MB are free; nothing was exported; give the job a larger volume "
+            "(VolumeSizeInGB) and train again"
         )
     return ExportError(f"the model could not be exported to {folder}: {error}")

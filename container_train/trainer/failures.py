@@ -4,13 +4,13 @@ Called by the entry scripts; the error classes below are raised all over the pac
 """
 
 import errno
-import os
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
+_NOT_WRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS}
 SUCCESS, FAILED, USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
 
@@ -52,9 +52,10 @@ def run_program(program: Callable[[], None], *, failure_file: Path | None) -> in
     A `TrainerError`, a full disk and a stop become one line on stderr, which is also written to
     `failure_file` unless the file is there already. Anything else is a defect and keeps its traceback.
     """
-    signal.signal(signal.SIGTERM, _terminate)
+    before = signal.signal(signal.SIGTERM, _terminate)
     try:
         program()
+        return SUCCESS
     except TrainerError as error:
         return _report(str(error), error.exit_code, failure_file)
     except KeyboardInterrupt:
@@ -62,11 +63,11 @@ def run_program(program: Callable[[], None], *, failure_file: Path | None) -> in
     except Terminated:
         return _report("stopped by SIGTERM before training was complete", TERMINATED, failure_file)
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS}:
+        if error.errno not in _NOT_WRITABLE:
             raise
-        where = f" ({error.filename})" if error.filename else ""
-        return _report(f"cannot write: {os.strerror(error.errno)}{where}", FAILED, failure_file)
-    return SUCCESS
+        return _report(f"cannot write {error.filename or 'a file'}: {error.strerror}", FAILED, failure_file)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _terminate(signal_number: int, frame: FrameType | None) -> None:

@@ -6,11 +6,10 @@ Called by `trainer.data`, for the scan and for every picture that is trained on.
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageOps
 
 # Raster formats only: Pillow would also hand EPS and PDF to outside programs.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "MPO")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 
 
@@ -22,7 +21,7 @@ def read_image(path: Path) -> Image.Image:
     """
     with Image.open(path, formats=FORMATS) as image:
         image.load()
-        return to_rgb(ImageOps.exif_transpose(image))
+        return to_rgb(_upright(image))
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -31,20 +30,19 @@ def to_rgb(image: Image.Image) -> Image.Image:
     Pillow's own conversion of 16-bit grey clips everything above 255 to white, so those
     pictures are scaled to 8 bits first. Transparency is dropped.
     """
-    if image.mode.startswith("I") or image.mode == "F":
-        pixels = np.asarray(image, dtype=np.float64)
-        image = Image.fromarray(
-            (pixels * (255 / _white(image.mode, pixels))).clip(0, 255).round().astype(np.uint8)
-        )
+    if image.mode.startswith("I"):
+        wide = np.asarray(image).astype(np.int64).clip(0, 65_535)
+        image = Image.fromarray((wide // 257).astype(np.uint8))
+    elif image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
     return image.convert("RGB")
 
 
-def _white(mode: str, pixels: npt.NDArray[np.float64]) -> float:
-    """The value that means white: by the mode where it says, else by the brightest pixel."""
-    if mode.startswith("I;16"):
-        return 65535.0
-    brightest = float(pixels.max(initial=0.0))
-    return next((white for white in (255.0, 65535.0) if brightest <= white), brightest)
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # noqa: BLE001 - broken EXIF in a picture that decodes: it has no orientation
+        return image
 
 
 def why_unreadable(path: Path) -> str | None:

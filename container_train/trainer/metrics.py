@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 PREFIX = "[metrics]"
-_NUMBER = r"([-+0-9.eE]+|nan|-?inf)"
+_NUMBER = r"(nan|-?inf|[-+0-9.eE]+)"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,89 @@
+"""Hyperparameters: strings in, checked values out, and a page that says the same."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainer import backbones, config
+from trainer.config import Hyperparameters
+from trainer.failures import UsageError
+from trainer.toolkit_entry import command_line
+
+ROOT = Path(__file__).parents[3]
+
+
+def parse(*arguments: str) -> Hyperparameters:
+    return config.hyperparameters_of(config.hyperparameter_parser("test").parse_args(arguments))
+
+
+def test_nothing_given_means_the_defaults() -> None:
+    assert parse() == Hyperparameters()
+
+
+def test_every_hyperparameter_can_be_given_as_a_string() -> None:
+    settings = Hyperparameters(
+        backbone="efficientnet_lite0", weights="none", epochs=7, batch_size=5, learning_rate=1e-4,
+        weight_decay=0.5, min_crop_area=0.25, mixed_precision=False, max_unreadable=0.5, workers=0, seed=9,
+    )  # fmt: skip
+    assert all(getattr(settings, name) != getattr(Hyperparameters(), name) for name in vars(settings))
+
+    assert config.from_strings({name: str(value) for name, value in settings.as_dict().items()}) == settings
+
+
+@pytest.mark.parametrize(("text", "value"), [("True", True), ("true", True), ("False", False), ("0", False)])
+def test_booleans_are_read_as_the_toolkit_writes_them(text: str, value: bool) -> None:
+    assert parse("--mixed-precision", text).mixed_precision is value
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--batch-size", "0"], "batch-size must be a number from 1, not 0"),
+        (["--batch-size", "2.5"], "batch-size must be a whole number, not '2.5'"),
+        (["--learning-rate", "0"], "learning-rate must be a number above 0 to 10, not 0.0"),
+        (["--learning-rate", "-0.1"], "learning-rate must be a number above 0 to 10, not -0.1"),
+        (["--learning-rate", "nan"], "learning-rate must be a number above 0 to 10, not nan"),
+        (["--learning-rate", "fast"], "learning-rate must be a number, not 'fast'"),
+        (["--epochs", "0"], "epochs must be a number from 1, not 0"),
+        (["--max-unreadable", "1.5"], "max-unreadable must be a number from 0 to 1, not 1.5"),
+        (["--mixed-precision", "maybe"], "mixed-precision must be true or false, not 'maybe'"),
+        (
+            ["--backbone", "resnet5"],
+            "unknown backbone 'resnet5': the known ones are resnet50, efficientnet_lite0; "
+            "did you mean 'resnet50'?",
+        ),
+        (["--learning_rate", "0.1"], "unrecognized arguments: --learning_rate 0.1"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_would_be_right(arguments: list[str], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse(*arguments)
+
+    assert message in str(caught.value)
+
+
+def test_an_unknown_name_brings_the_nearest_known_one() -> None:
+    with pytest.raises(UsageError, match=r"unknown hyperparameter 'batch_size'.*did you mean 'batch-size'"):
+        config.from_strings({"batch_size": "32"})
+
+
+@given(value=st.one_of(st.text(), st.integers(), st.booleans(), st.lists(st.text(), max_size=2)))
+def test_odd_values_reach_the_parser_as_they_were(value: object) -> None:
+    arguments = command_line({"backbone": value})
+
+    parsed = config.hyperparameter_parser("test").parse_args(arguments)
+
+    assert parsed.backbone == (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
+def test_the_known_backbones_are_those_of_the_registry() -> None:
+    assert tuple(backbones.BACKBONES) == config.BACKBONES
+
+
+def test_the_page_lists_the_hyperparameters_as_they_are() -> None:
+    page = (ROOT / "docs" / "hyperparameters.md").read_text(encoding="utf-8")
+
+    assert config.markdown_table() in page

@@ -1,0 +1,78 @@
+"""Downloads over a real HTTP server: checked, resumed, never left half."""
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from trainer.download import download
+from trainer.failures import WeightsError
+
+CONTENT = bytes(range(256)) * 4000
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+
+
+@dataclass
+class Shop:
+    """A server of one file that may break off, and what it was asked for."""
+
+    url: str = ""
+    break_after: int | None = None
+    ranges: list[str | None] = field(default_factory=list)
+
+
+@pytest.fixture
+def shop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    shop = Shop()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked = self.headers.get("Range")
+            shop.ranges.append(asked)
+            start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
+            self.send_response(206 if start else 200)
+            self.send_header("Content-Length", str(len(CONTENT) - start))
+            self.end_headers()
+            self.wfile.write(CONTENT[start : shop.break_after])
+
+        def log_message(self, *arguments: object) -> None:
+            """Say nothing."""
+
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        shop.url = f"http://127.0.0.1:{server.server_port}/weights.pth"
+        yield shop
+        server.shutdown()
+
+
+def test_a_file_is_fetched_once(shop: Shop, tmp_path: Path) -> None:
+    for _ in range(2):
+        path = download(shop.url, tmp_path / "deep" / "weights.pth", sha256_prefix=DIGEST[:8])
+
+    assert path.read_bytes() == CONTENT
+    assert shop.ranges == [None]
+
+
+def test_a_broken_off_download_goes_on_where_it_stopped(shop: Shop, tmp_path: Path) -> None:
+    shop.break_after = 300_000
+    with pytest.raises(WeightsError, match=r"broke off after 300000 of 1024000 bytes"):
+        download(shop.url, tmp_path / "weights.pth", sha256_prefix=DIGEST[:8])
+    assert not (tmp_path / "weights.pth").exists()
+
+    shop.break_after = None
+    path = download(shop.url, tmp_path / "weights.pth", sha256_prefix=DIGEST[:8])
+
+    assert shop.ranges == [None, "bytes=300000-"]
+    assert path.read_bytes() == CONTENT
+
+
+def test_another_file_than_the_promised_one_is_not_kept(shop: Shop, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="expected 00000000…: not used"):
+        download(shop.url, tmp_path / "weights.pth", sha256_prefix="00000000")
+
+    assert list(tmp_path.iterdir()) == []

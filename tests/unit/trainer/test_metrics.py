@@ -1,0 +1,52 @@
+"""Metric lines: written in one piece, and found again by the regexes that SageMaker is given."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from trainer import metrics
+
+
+def test_every_metric_is_found_in_the_line_that_reports_it() -> None:
+    values = {metric.name: 0.1 * number for number, metric in enumerate(metrics.METRICS, 1)}
+
+    line = metrics.metric_line(values, epoch=2)
+
+    assert line.startswith("[metrics] epoch=2 train:loss=0.1 ")
+    for definition in metrics.metric_definitions():
+        match = re.search(definition["Regex"], line)
+        assert match is not None
+        assert float(match.group(1)) == pytest.approx(values[definition["Name"]])
+
+
+@pytest.mark.parametrize("value", [1e-12, 3.5e20, 0.0, -1.25, float("inf"), float("-inf")])
+def test_extreme_values_survive(value: float) -> None:
+    assert metrics.read_metrics(metrics.metric_line({"train:loss": value})) == {"train:loss": value}
+
+
+def test_a_value_that_is_no_number_is_reported_as_such() -> None:
+    line = metrics.metric_line({"train:loss": float("nan"), "train:accuracy": 0.5})
+
+    assert line.endswith("train:loss=nan train:accuracy=0.5")
+    assert metrics.read_metrics(line)["train:loss"] != metrics.read_metrics(line)["train:loss"]
+
+
+def test_a_metric_outside_the_table_is_refused() -> None:
+    with pytest.raises(KeyError, match="validation:f1"):
+        metrics.metric_line({"validation:f1": 0.5})
+
+
+def test_other_log_lines_hold_no_metrics() -> None:
+    assert metrics.read_metrics("epoch 3/5: 45% of train, loss: 0.3") == {}
+
+
+def test_the_module_needs_the_standard_library_only() -> None:
+    program = (
+        "import sys; before = set(sys.modules); import trainer.metrics; "
+        "print(*{name.partition('.')[0] for name in set(sys.modules) - before} - sys.stdlib_module_names)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == ["trainer"]
