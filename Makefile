@@ -59,7 +59,7 @@ demo: ## from nothing to named breeds: set up, build, train, serve, ask
 	  --output "$(OUTPUT)" $(HYPERPARAMETERS)
 
 test: setup-dev ## every test; what the machine lacks is skipped, with the reason
-	$(PYTHON) -m pytest $(TESTS)
+	$(PYTHON) -m pytest --numprocesses 2 --dist loadgroup $(TESTS)
 
 ##@ Set-up
 

@@ -11,7 +11,7 @@ OTHER_IMAGE = ("serve", "predict")
 
 
 def main(arguments: list[str]) -> int:
-    """Become the command in `arguments` (default `train`); returns an exit code only when that is impossible."""
+    """Become the command in `arguments`, by default `train`; returns (2) only when that is impossible."""
     command = arguments or ["train"]
     if command[0] in OTHER_IMAGE:
         print(f"this is the training image: '{command[0]}' belongs to the serving image", file=sys.stderr)

@@ -4,24 +4,17 @@ These tests share one pytest-xdist group, so that one worker builds and runs con
 unit tests.
 """
 
-import json
-import os
-import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import docker
 import pytest
 from docker.errors import DockerException
 from docker.models.containers import Container
+from project import SERVE, DemoRun, run_make
 
 from launcher.arguments import endpoint_requests
 from launcher.docker_backend import DockerBackend
 from launcher.hosting import RunningEndpoint
-
-ROOT = Path(__file__).resolve().parents[2]
-TRAIN, SERVE = "dog-breeds-train:latest", "dog-breeds-serve:latest"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -29,24 +22,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "images" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("images"))
-
-
-def run_make(*arguments: str, timeout: float = 1800) -> subprocess.CompletedProcess[str]:
-    """Run a task of the Makefile as a person would, and return what it printed."""
-    # The outer make's flags (its job server among them) are no business of the inner one.
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))
-    }
-    return subprocess.run(
-        ["make", *arguments],
-        cwd=ROOT,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
 
 
 @pytest.fixture(scope="session")
@@ -66,21 +41,6 @@ def images(engine: docker.DockerClient) -> docker.DockerClient:
     built = run_make("build")
     assert built.returncode == 0, built.stderr
     return engine
-
-
-@dataclass(frozen=True)
-class DemoRun:
-    """What one `make demo` printed, and the folder of its training job."""
-
-    stdout: str
-    stderr: str
-    job: Path
-
-    @property
-    def artifact(self) -> dict[str, object]:
-        """The artifact's description."""
-        content: dict[str, object] = json.loads((self.job / "model/artifact.json").read_text())
-        return content
 
 
 @pytest.fixture(scope="session")

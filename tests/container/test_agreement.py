@@ -1,4 +1,4 @@
-"""The same picture gets the same answer from the endpoint, from `predict`, and from the trained PyTorch model."""
+"""A picture gets the same answer from the endpoint, from `predict`, and from the trained PyTorch model."""
 
 import csv
 import json
@@ -10,19 +10,18 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from tests.container.conftest import ROOT, SERVE, DemoRun
+from project import DRAWN, SERVE, DemoRun
 
 from launcher.endpoint import EndpointClient
 from launcher.hosting import RunningEndpoint
 
-DRAWN = ROOT / "data/drawn"
 Answers = dict[str, dict[str, float]]  # picture → class → probability
 
 
 @pytest.fixture(scope="module")
 def from_torch(demo: DemoRun) -> Answers:
     """What PyTorch answered at the end of training."""
-    names = [entry["name"] for entry in demo.artifact["classes"]]  # type: ignore[attr-defined]
+    names = [entry["name"] for entry in demo.artifact["classes"]]
     probabilities = np.load(demo.job / "output/data/test_probabilities.npy", allow_pickle=False)
     with (demo.job / "output/data/test_predictions.csv").open() as file:
         rows = list(csv.DictReader(file))

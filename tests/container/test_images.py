@@ -6,7 +6,7 @@ import re
 import docker
 import pytest
 from docker.models.containers import Container
-from tests.container.conftest import SERVE, TRAIN
+from project import SERVE, TRAIN
 
 
 def run(
@@ -81,7 +81,8 @@ def test_the_serving_image_has_no_torch_no_compiler_and_no_pip(images: docker.Do
 def test_the_training_image_has_the_pinned_stack_and_debugger_imports(images: docker.DockerClient) -> None:
     program = (
         "import json, importlib.metadata as m, smdebug.pytorch;"
-        "print(json.dumps({n: m.version(n) for n in ('torch', 'torchvision', 'sagemaker-training', 'smdebug')}))"
+        "names = ('torch', 'torchvision', 'sagemaker-training', 'smdebug');"
+        "print(json.dumps({name: m.version(name) for name in names}))"
     )
 
     code, output = run(images, TRAIN, entrypoint=["python", "-c", program])
@@ -99,8 +100,9 @@ def test_no_secret_and_no_cache_lies_in_the_images(images: docker.DockerClient) 
     for image in (TRAIN, SERVE):
         program = (
             "import os, pathlib;"
-            "print([str(p) for p in map(pathlib.Path, ('/root/.cache', '/run/secrets', '/build', '/var/lib/apt/lists'))"
-            " if p.exists() and any(p.iterdir())], [n for n in os.environ if 'SECRET' in n or 'TOKEN' in n])"
+            "places = map(pathlib.Path, ('/root/.cache', '/run/secrets', '/build', '/var/lib/apt/lists'));"
+            "print([str(p) for p in places if p.exists() and any(p.iterdir())],"
+            " [n for n in os.environ if 'SECRET' in n or 'TOKEN' in n])"
         )
 
         code, output = run(images, image, entrypoint=["python", "-c", program])

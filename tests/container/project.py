@@ -1,0 +1,45 @@
+"""The checkout as container tests see it: its images' names, its tasks, and what a demo leaves behind."""
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+DRAWN = ROOT / "data/drawn"
+TRAIN, SERVE = "dog-breeds-train:latest", "dog-breeds-serve:latest"
+
+
+def run_make(*arguments: str, timeout: float = 1800) -> subprocess.CompletedProcess[str]:
+    """Run a task of the Makefile as a person would, and return what it printed."""
+    # The outer make's flags (its job server among them) are no business of the inner one.
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))
+    }
+    return subprocess.run(
+        ["make", *arguments],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+@dataclass(frozen=True)
+class DemoRun:
+    """What one `make demo` printed, and the folder of its training job."""
+
+    stdout: str
+    stderr: str
+    job: Path
+
+    @property
+    def artifact(self) -> dict[str, Any]:
+        """The artifact's description."""
+        content: dict[str, Any] = json.loads((self.job / "model/artifact.json").read_text())
+        return content
