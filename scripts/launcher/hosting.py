@@ -3,6 +3,7 @@
 Both local backends call `host`; they differ only in how they start the workload.
 """
 
+import random
 import shutil
 import socket
 import tempfile
@@ -72,17 +73,35 @@ def _startup_seconds(config: Request) -> float:
 
 
 def _reserve(port: int) -> int:
-    """Check that a port can be had and return it; port 0 asks the system for a free one."""
+    """Check that a port can be had and return it; port 0 is any that is free."""
+    if port == 0:
+        return _free_port()
+    if (reason := _obstacle(port)) is not None:
+        raise SettingsError(
+            f"port {port} on 127.0.0.1 cannot be used ({reason}): "
+            "choose another one with --port, or --port 0 for any that is free"
+        )
+    return port
+
+
+def _free_port() -> int:
+    """Choose among ports that the system gives to nobody by itself; the model server takes no higher ones."""
+    while _obstacle(port := random.randrange(20_000, 32_000)) is not None:  # noqa: S311 - no secret
+        continue
+    return port
+
+
+def _obstacle(port: int) -> str | None:
+    """Return why nothing can listen on a port, or None."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            raise SettingsError(
-                f"port {port} on 127.0.0.1 cannot be used ({error.strerror}): "
-                "choose another one with --port, or --port 0 for any that is free"
-            ) from None
-        return int(probe.getsockname()[1])
+            return error.strerror or str(error)
+        except OverflowError:
+            return "ports end at 65535"
+    return None
 
 
 def _wait_until_healthy(workload: Workload, log: Log, url: str, seconds: float) -> None:

@@ -48,7 +48,7 @@ class Log:
             if self._path is None:
                 self._pass_on(lines(self._output))
             else:
-                with self._path.open("w", encoding="utf-8") as file:
+                with self._path.open("w", encoding="utf-8", buffering=1) as file:
                     self._pass_on(written(lines(self._output), file.write))
         except BaseException as error:  # noqa: BLE001 - raised again by check(), in the thread that waits
             self._error = error

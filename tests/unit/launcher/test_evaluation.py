@@ -1,0 +1,62 @@
+"""Counting right answers, and choosing which pictures to show."""
+
+from pathlib import Path
+
+import pytest
+
+from launcher import demonstration, evaluation
+from launcher.errors import WorkFailed
+from launcher.evaluation import Accuracy
+from launcher.jobs import FinishedJob
+from launcher.predictions import Prediction, Ranked
+
+
+def test_unreadable_files_are_counted_apart_from_right_and_wrong() -> None:
+    akita = (Ranked("001.Akita", "Akita", 0.9),)
+    answers = [
+        (Path("test/001.Akita/a.jpg"), Prediction("a", akita)),
+        (Path("test/002.Beagle/b.jpg"), Prediction("b", akita)),
+        (Path("test/002.Beagle/c.jpg"), Prediction("c", error="400 bad_request: not a picture")),
+    ]
+
+    measured = evaluation.accuracy(answers)
+
+    assert (measured.right, measured.answered, measured.share) == (1, 2, 0.5)
+    assert [each.file for each in measured.unreadable] == ["c"]
+
+
+def test_examples_are_of_different_classes_and_the_same_for_the_same_seed() -> None:
+    files = [Path(f"test/{breed:03}/{number}.jpg") for breed in range(20) for number in range(9)]
+
+    chosen = evaluation.choose(files, 6, seed=1)
+
+    assert len({file.parent for file in chosen}) == 6
+    assert chosen == evaluation.choose(files, 6, seed=1)
+    assert chosen != evaluation.choose(files, 6, seed=2)
+
+
+def job(**metrics: float) -> FinishedJob:
+    return FinishedJob("job", Path("runs/job"), Path("runs/job/output/model.tar.gz"), metrics)
+
+
+def test_an_endpoint_that_answers_like_the_trained_model_passes() -> None:
+    demonstration.check(Accuracy(835, 1000, ()), job(**{"test:accuracy": 0.838}))
+
+
+def test_one_picture_of_difference_passes_in_a_small_split() -> None:
+    demonstration.check(Accuracy(8, 10, ()), job(**{"test:accuracy": 0.9}))
+
+
+@pytest.mark.parametrize(
+    ("measured", "metrics", "message"),
+    [
+        (Accuracy(700, 1000, ()), {"test:accuracy": 0.838}, "not that of the training job"),
+        (Accuracy(0, 0, ()), {"test:accuracy": 0.838}, "could read none"),
+        (Accuracy(10, 10, ()), {}, "no test:accuracy"),
+    ],
+)
+def test_figures_that_contradict_each_other_fail_the_demo(
+    measured: Accuracy, metrics: dict[str, float], message: str
+) -> None:
+    with pytest.raises(WorkFailed, match=message):
+        demonstration.check(measured, job(**metrics))

@@ -1,0 +1,212 @@
+"""What a person gets from the scripts: messages, and exit codes that a program can trust."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+SCRIPTS = Path(__file__).parents[3] / "scripts"
+SPLITS = {"train": 6, "valid": 3, "test": 4}
+COLOURS = {"001.Red_dog": (200, 20, 20), "002.Green": (20, 200, 20), "003.Blue": (20, 20, 200)}
+
+
+def script(name: str, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, SCRIPTS / name, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        # The toolkit imports smdebug, and torch with it, only to know the names of its exceptions.
+        env=os.environ | {"USE_SMDEBUG": "0"} | environment,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Draw three classes, with one text file that is named as a picture in the test split."""
+    root = tmp_path_factory.mktemp("pictures")
+    for split, count in SPLITS.items():
+        for name, colour in COLOURS.items():
+            (root / split / name).mkdir(parents=True)
+            for number in range(count):
+                Image.new("RGB", (80 + number, 70), colour).save(root / split / name / f"{number}.jpg")
+    (root / "test/002.Green/text.jpg").write_text("no picture")
+    return root
+
+
+def test_a_dry_run_prints_the_request_and_makes_nothing(pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "settings.json").write_text('{"epochs": 9, "seed": 7, "mixed-precision": true}')
+
+    done = script(
+        "launch_training.py",
+        *("--data", pictures, "--output", tmp_path / "runs", "--dry-run"),
+        *("--hyperparameters", tmp_path / "settings.json", "--epochs", "2", "--set", "weights=none"),
+    )
+
+    request = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert request["HyperParameters"] == {
+        "epochs": "2",
+        "seed": "7",
+        "mixed-precision": "true",
+        "weights": '"none"',
+    }
+    assert request["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"] == pictures.as_uri()
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_dry_run_of_deploy_prints_the_three_requests(tmp_path: Path) -> None:
+    done = script("deploy.py", "--model", tmp_path / "model.tar.gz", "--dry-run")
+
+    requests = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert list(requests) == ["CreateModel", "CreateEndpointConfig", "CreateEndpoint"]
+    assert requests["CreateModel"]["PrimaryContainer"]["ModelDataUrl"] == (tmp_path / "model.tar.gz").as_uri()
+
+
+@pytest.mark.parametrize("name", ["launch_training.py", "demo.py"])
+def test_no_data_folder_is_said_and_is_a_wrong_setting(name: str, tmp_path: Path) -> None:
+    done = script(name, "--data", tmp_path / "nowhere", "--backend", "process")
+
+    assert done.returncode == 2
+    assert "nowhere does not exist" in done.stderr
+    assert "train/, valid/ and test/" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_docker_not_running_is_said_with_both_ways_out(pictures: Path, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(tmp_path / "dead.sock"))  # nobody listens
+        done = script(
+            "launch_training.py",
+            *("--data", pictures, "--backend", "docker", "--output", tmp_path),
+            DOCKER_HOST=f"unix://{tmp_path / 'dead.sock'}",
+        )
+
+    assert done.returncode == 2
+    assert "no Docker engine answers: nothing listens" in done.stderr
+    assert "systemctl start docker" in done.stderr
+    assert "--backend process" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_auto_takes_processes_when_no_engine_answers_and_says_why(pictures: Path, tmp_path: Path) -> None:
+    done = script(
+        "launch_training.py",
+        *("--data", pictures, "--output", tmp_path, "--backbone", "resnet5O"),
+        DOCKER_HOST=f"unix://{tmp_path / 'none.sock'}",
+    )
+
+    assert done.returncode == 1
+    assert "backend: process (no Docker engine: no Docker engine answers: there is no Docker socket)" in (
+        done.stderr
+    )
+    # The trainer's own words come first in the message at the end.
+    assert "error: unknown backbone 'resnet5O'" in done.stderr
+    assert "did you mean 'resnet50'" in done.stderr
+
+
+def test_limits_cannot_be_set_on_processes(tmp_path: Path) -> None:
+    done = script("deploy.py", "--backend", "process", "--memory", "1g")
+
+    assert done.returncode == 2
+    assert "need --backend docker" in done.stderr
+
+
+def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
+    done = script("deploy.py", "--backend", "process", "--model", tmp_path / "no.tar.gz", "--port", "0")
+
+    assert done.returncode == 2
+    assert f"no model at {tmp_path / 'no.tar.gz'}" in done.stderr
+
+
+def test_a_port_in_use_is_said_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "model.tar.gz").touch()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = script(
+            "deploy.py", "--backend", "process", "--model", tmp_path / "model.tar.gz", "--port", port
+        )
+
+    assert done.returncode == 2
+    assert f"port {port} on 127.0.0.1 cannot be used (Address already in use)" in done.stderr
+    assert "--port 0" in done.stderr
+
+
+def test_an_archive_that_is_none_is_a_failure_without_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "model.tar.gz").write_text("no archive")
+
+    done = script("deploy.py", "--backend", "process", "--model", tmp_path / "model.tar.gz", "--port", "0")
+
+    assert done.returncode == 1
+    assert "not a whole model.tar.gz" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_invoke_says_what_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").touch()
+    nobody = script("invoke.py", tmp_path / "a.jpg", "--url", "http://127.0.0.1:9")
+    nothing = script("invoke.py", tmp_path / "b.jpg")
+
+    assert (nobody.returncode, nothing.returncode) == (2, 2)
+    assert "no endpoint answers at http://127.0.0.1:9" in nobody.stderr
+    assert "b.jpg does not exist" in nothing.stderr
+
+
+def test_a_wrong_flag_is_wrong_usage() -> None:
+    assert script("demo.py", "--data", "x", "--stage", "build").returncode == 2
+    assert script("invoke.py", "x.jpg", "--top-k", "9").returncode == 2
+
+
+def test_the_demo_trains_serves_and_names_pictures_with_real_toolkits(pictures: Path, tmp_path: Path) -> None:
+    (pictures / "DRAWN.txt").write_text("drawn by the test")
+    done = script(
+        "demo.py",
+        *("--backend", "process", "--data", pictures, "--output", tmp_path / "runs", "--examples", "3"),
+        *("--backbone", "efficientnet_lite0", "--epochs", "1", "--set", "weights=none"),
+        *("--set", "workers=0", "--set", "max-unreadable=0.1", "--stage", "setup=12.5"),
+        COLUMNS="120",
+    )
+
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "DRAWINGS" in done.stdout
+    assert "efficientnet_lite0 (weights: none)" in done.stdout
+    assert "of 12 test pictures" in done.stdout
+    assert "1 unreadable files left out" in done.stdout
+    assert "test/002.Green/text.jpg: 400 bad_request" in done.stdout
+    assert "the training job measured" in done.stdout
+    for stage in ("setup", "train", "deploy", "ask about 13 pictures"):
+        assert stage in done.stdout
+    for breed in ("Red dog", "Green", "Blue"):
+        assert breed in done.stdout
+    serve_and_ask(tmp_path / "runs/latest/output/model.tar.gz", pictures)
+
+
+def serve_and_ask(model: Path, pictures: Path) -> None:
+    """Serve in the foreground, ask with invoke.py, stop with Ctrl-C."""
+    server = subprocess.Popen(
+        [sys.executable, SCRIPTS / "deploy.py", "--backend", "process", "--model", model, "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert server.stdout
+    url = server.stdout.readline().split(" answers at ")[1].split(";")[0]
+
+    done = script("invoke.py", pictures / "test", "--url", url, "--format", "json", "--top-k", "2")
+    server.send_signal(signal.SIGINT)
+
+    answers = json.loads(done.stdout)
+    assert done.returncode == 1  # one file is no picture, the others are answered
+    assert len(answers) == 13
+    assert [len(answer["top"]) for answer in answers if "top" in answer] == [2] * 12
+    assert server.wait(60) == 130
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])))
