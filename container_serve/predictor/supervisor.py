@@ -74,10 +74,16 @@ def _find_java(environment: Mapping[str, str]) -> Path:
 @contextlib.contextmanager
 def _private_folder() -> Iterator[Path]:
     """A folder of this server's own: configuration, sockets, temporary files of Java and the workers."""
-    base = tempfile.gettempdir()
-    if len(base) > _SOCKET_PATH_LIMIT:
-        base = "/tmp"  # noqa: S108 - the folder made in it is private
-    with tempfile.TemporaryDirectory(prefix="serve-", dir=base, ignore_cleanup_errors=True) as folder:
+    try:
+        base = tempfile.gettempdir()
+        if len(base) > _SOCKET_PATH_LIMIT:
+            base = "/tmp"  # noqa: S108 - the folder made in it is private
+        created = tempfile.TemporaryDirectory(prefix="serve-", dir=base, ignore_cleanup_errors=True)
+    except OSError as error:
+        raise ServeError(
+            f"no temporary folder can be made: {error.strerror}. Make /tmp writable, or set TMPDIR."
+        ) from error
+    with created as folder:
         yield Path(folder)
 
 

@@ -116,6 +116,20 @@ def test_a_port_in_use_is_said(base_folder: Path) -> None:
     assert "SAGEMAKER_BIND_TO_PORT" in done.stderr
 
 
+def test_a_read_only_machine_is_said(base_folder: Path, tmp_path: Path) -> None:
+    program = "import sys, tempfile, serve; tempfile._candidate_tempdir_list = lambda: ['/proc'];"
+    done = subprocess.run(
+        [sys.executable, "-c", program + "sys.exit(serve.main([]))"],
+        cwd=CODE,
+        env=command_environment(base_folder, SAGEMAKER_BIND_TO_PORT=str(free_port())),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "no temporary folder can be made" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
