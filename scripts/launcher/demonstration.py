@@ -20,7 +20,7 @@ from launcher.endpoint import EndpointClient
 from launcher.errors import WorkFailed
 from launcher.evaluation import Accuracy
 from launcher.jobs import FinishedJob
-from launcher.predictions import Prediction, ranking
+from launcher.predictions import Prediction, add_ranking
 from launcher.requests import Request
 from launcher.workloads import OnLine
 
@@ -55,16 +55,22 @@ def run(
     stages: Stages,
     on_line: OnLine,
 ) -> None:
-    """Do all of it and print it; raises WorkFailed when a stage fails or two figures disagree."""
+    """Do all of it and print it; raises WorkFailed when a stage fails or two figures disagree.
+
+    `on_line` gets the training job's log; the endpoint's, a line for each picture, goes to the job's folder.
+    """
     console = Console()
     files = evaluation.split_files(data / "test")
     with stages.time("train"):
         job = backend.train(training, runs, on_line)
     jobs.point_latest(job)
     with ExitStack() as stack:
+        log = stack.enter_context((job.folder / "endpoint.log").open("w", encoding="utf-8", buffering=1))
         with stages.time("deploy"):
             endpoint_requests = arguments.endpoint_requests(serve_image, job.archive)
-            endpoint = stack.enter_context(backend.deploy(*endpoint_requests, port=0, on_line=on_line))
+            endpoint = stack.enter_context(
+                backend.deploy(*endpoint_requests, port=0, on_line=lambda line: print(line, file=log))
+            )
             client = stack.enter_context(EndpointClient.connect(endpoint.url))
         with stages.time(f"ask about {len(files)} pictures"):
             answers = ask(client, files, clients)
@@ -92,13 +98,10 @@ def example_table(chosen: Sequence[Path], answers: dict[Path, Prediction], artif
     table = Table("picture", "truth", "endpoint's answer", "probability", title="Pictures of the test split")
     table.columns[3].justify = "right"
     for file in chosen:
-        truth = file.parent.name
-        top = answers[file].top
-        mark = "[green]✓[/green]" if top[0].name == truth else "[red]✗[/red]"
+        truth, answer = file.parent.name, answers[file]
+        mark = "✓" if answer.top[0].name == truth else "✗"
         table.add_section()
-        table.add_row(
-            escape(file.name), f"{escape(labels.get(truth, truth))} {mark}", *ranking(answers[file], 5)
-        )
+        add_ranking(table, [file.name, f"{labels.get(truth, truth)} {mark}"], answer, top_k=5)
     return table
 
 

@@ -69,15 +69,12 @@ def _table(predictions: Sequence[Prediction], top_k: int) -> Table:
         table.add_section()
         if prediction.error:
             table.add_row(escape(prediction.file), f"[red]{escape(prediction.error)}[/red]", "")
-        else:
-            table.add_row(escape(prediction.file), *ranking(prediction, top_k))
+        add_ranking(table, [prediction.file], prediction, top_k)
     return table
 
 
-def ranking(prediction: Prediction, top_k: int) -> tuple[str, str]:
-    """Return two cells of a table: the labels and the probabilities, a line for each class."""
-    best = prediction.top[:top_k]
-    return (
-        "\n".join(escape(ranked.label) for ranked in best),
-        "\n".join(f"{ranked.probability:.1%}" for ranked in best),
-    )
+def add_ranking(table: Table, cells: Sequence[str], prediction: Prediction, top_k: int) -> None:
+    """Add a row for each of the best classes to a table; `cells` stand before the first one only."""
+    for ranked in prediction.top[:top_k]:
+        table.add_row(*map(escape, cells), escape(ranked.label), f"{ranked.probability:.1%}")
+        cells = [""] * len(cells)
