@@ -13,12 +13,12 @@ from predictor.transformer import BreedTransformer
 logger = logging.getLogger(__name__)
 
 
-class HandlerService(DefaultHandlerService):
+class HandlerService(DefaultHandlerService):  # type: ignore[misc] # the toolkit brings no types
     """sagemaker-inference's handler with the project's transformer."""
 
     def __init__(self) -> None:
         """Use `inference.py` through `BreedTransformer`."""
-        super().__init__(transformer=BreedTransformer())  # type: ignore[no-untyped-call]
+        super().__init__(transformer=BreedTransformer())
 
     def initialize(self, context: Any) -> None:
         """Load the model, or end the worker: the server would call a worker that has none ready."""

@@ -44,7 +44,7 @@ class Engine:
 
 def _compile(artifact: Artifact, *, threads: int, streams: int) -> Any:
     files = artifact.engines["f32"]
-    core = openvino.Core()  # type: ignore[attr-defined] # exported dynamically
+    core = openvino.Core()
     try:
         network = core.read_model(files.model, files.weights)
         network.reshape({artifact.input_name: [1, *artifact.input_shape]})

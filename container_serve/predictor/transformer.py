@@ -15,7 +15,7 @@ from predictor.toolkit import Transformer
 logger = logging.getLogger(__name__)
 
 
-class BreedTransformer(Transformer):
+class BreedTransformer(Transformer):  # type: ignore[misc] # the toolkit brings no types
     """Runs one request through the functions of `inference.py` and answers as `docs/http.md` says."""
 
     def transform(self, data: list[dict[str, Any]], context: Any) -> list[bytes]:
@@ -24,8 +24,8 @@ class BreedTransformer(Transformer):
             headers = _headers(context)
             accept = headers.get("accept")
             if accept is None or accept.strip() == "*/*":
-                accept = self._environment.default_accept  # type: ignore[union-attr]
-            body, content_type = self._run_handler_function(  # type: ignore[no-untyped-call]
+                accept = self._environment.default_accept
+            body, content_type = self._run_handler_function(
                 self._transform_fn,
                 *(self._model, data[0].get("body") or b"", headers.get("content-type"), accept),
             )
