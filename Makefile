@@ -24,15 +24,15 @@ SOURCE        ?=#                      repository named in the images' labels; e
 TESTS         ?= tests#                what test runs
 
 DOCKER    ?= $(firstword $(wildcard /usr/bin/docker) docker)
-CA_BUNDLE ?= $(firstword $(wildcard $(SSL_CERT_FILE) /etc/ssl/certs/ca-certificates.crt /etc/ssl/cert.pem))
+CA_BUNDLE := $(or $(CA_BUNDLE),$(firstword $(wildcard $(SSL_CERT_FILE) /etc/ssl/certs/ca-certificates.crt /etc/ssl/cert.pem)))
 UV        ?= .tools/uv
 PYTHON    := .venv/bin/python
 IMAGES    := dog-breeds-train:$(TAG) dog-breeds-serve:$(TAG)
 
 ifneq ($(CA_BUNDLE),) # programs that bring a list of authorities of their own learn this machine's
-export SSL_CERT_FILE ?= $(CA_BUNDLE)
-export REQUESTS_CA_BUNDLE ?= $(CA_BUNDLE)
-export AWS_CA_BUNDLE ?= $(CA_BUNDLE)
+export SSL_CERT_FILE := $(or $(SSL_CERT_FILE),$(CA_BUNDLE))
+export REQUESTS_CA_BUNDLE := $(or $(REQUESTS_CA_BUNDLE),$(CA_BUNDLE))
+export AWS_CA_BUNDLE := $(or $(AWS_CA_BUNDLE),$(CA_BUNDLE))
 endif
 export BASE CA_BUNDLE DOCKER PLATFORM TAG
 export SOURCE := $(or $(SOURCE),$(shell git config --get remote.origin.url | sed 's,//[^/@]*@,//,'))
@@ -83,8 +83,13 @@ weights: setup ## fetch ResNet50's ImageNet weights (98 MB) into docker/weights/
 
 lock: $(UV) ## write uv.lock and the images' requirements anew
 	$(UV) lock
-	$(UV) export --quiet --frozen --no-emit-project --only-group train --output-file docker/train.txt
-	$(UV) export --quiet --frozen --no-emit-project --only-group serve --output-file docker/serve.txt
+	$(EXPORT_train) --output-file docker/train.txt
+	$(EXPORT_serve) --output-file docker/serve.txt
+
+# What an image installs, from the lock. The serving image leaves out what only the toolkits' unused parts import.
+EXPORT       = $(UV) export --quiet --frozen --no-emit-project --no-header
+EXPORT_train = $(EXPORT) --only-group train
+EXPORT_serve = $(EXPORT) --only-group serve $(addprefix --prune ,boto3 future model-archiver retrying scipy)
 
 ##@ Images
 
@@ -128,10 +133,8 @@ lint: setup-dev ## style, types, and that the images' requirements are the lock'
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
-	@for wing in train serve; do \
-	  $(UV) export --quiet --frozen --no-emit-project --only-group $$wing --no-header | diff -I '^#' - docker/$$wing.txt >/dev/null \
-	    || { echo "docker/$$wing.txt is not what uv.lock says: make lock" >&2; exit 1; }; \
-	done
+	@$(EXPORT_train) | diff - docker/train.txt && $(EXPORT_serve) | diff - docker/serve.txt \
+	  || { echo "docker/*.txt is not what uv.lock says: make lock" >&2; exit 1; }
 
 format: setup-dev ## bring the code into style
 	$(PYTHON) -m ruff check --fix .

@@ -55,6 +55,7 @@ FROM python AS image
 COPY --from=environment /out /
 COPY --from=code /out /
 
+# USE_SMDEBUG=0: else the toolkit imports smdebug, and torch with it, for the names of its exceptions (5 s).
 ENV PATH=/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONPATH=/opt/ml/code \
     PYTHONUNBUFFERED=1 \
@@ -63,6 +64,7 @@ ENV PATH=/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/
     SAGEMAKER_PROGRAM=train_model.py \
     SAGEMAKER_TRAINING_MODULE=trainer.toolkit_entry:main \
     TRAINER_WEIGHTS_DIR=/opt/weights \
+    USE_SMDEBUG=0 \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 

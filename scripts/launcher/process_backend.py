@@ -102,6 +102,7 @@ class ProcessBackend:
             "SAGEMAKER_PROGRAM": "train_model.py",
             "SAGEMAKER_TRAINING_MODULE": "trainer.toolkit_entry:main",
             "TRAINER_WEIGHTS_DIR": str(CHECKOUT / "docker/weights"),
+            "USE_SMDEBUG": "0",  # else the toolkit imports smdebug, and torch with it
             "TRAINING_JOB_NAME": request["TrainingJobName"],
         }
         with (
