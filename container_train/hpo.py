@@ -10,7 +10,7 @@ import json
 import os
 import sys
 
-from trainer import job
+from trainer.command_line import read_command_line
 from trainer.failures import run_program
 from trainer.locations import Locations
 
@@ -20,7 +20,9 @@ def main() -> int:
     found = Locations.from_environment(os.environ)
 
     def program() -> None:
-        settings, locations = job.read_command_line("Run one tuning trial.", sys.argv[1:], found)
+        settings, locations = read_command_line("Run one tuning trial.", sys.argv[1:], found)
+        from trainer import job  # noqa: PLC0415 - torch takes seconds, a wrong setting should not
+
         best = job.train(job.prepare(settings, locations, splits=("train", "valid")))
         result = {"hyperparameters": settings.as_dict(), "best_epoch": best.epoch, "metrics": best.metrics}
         target = locations.output_data_dir / "result.json"

@@ -10,7 +10,7 @@ in --model-dir, predictions and the quarantine report in --output-data-dir. Exit
 import os
 import sys
 
-from trainer import job
+from trainer.command_line import read_command_line
 from trainer.failures import run_program
 from trainer.locations import Locations
 
@@ -20,9 +20,9 @@ def main() -> int:
     found = Locations.from_environment(os.environ)
 
     def program() -> None:
-        settings, locations = job.read_command_line(
-            "Train and export a picture classifier.", sys.argv[1:], found
-        )
+        settings, locations = read_command_line("Train and export a picture classifier.", sys.argv[1:], found)
+        from trainer import job  # noqa: PLC0415 - torch takes seconds, a wrong setting should not
+
         running = job.prepare(settings, locations, splits=("train", "valid", "test"))
         best = job.train(running)
         tested = job.test(running)

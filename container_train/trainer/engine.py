@@ -122,7 +122,7 @@ def fit(
     `report` is called after each epoch with its metrics and its number, from 1. Raises
     `TrainingError` when training diverges or the GPU's memory is exhausted.
     """
-    model.to(device, memory_format=torch.channels_last)
+    model.to(device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.head.parameters(), lr=learning_rate, weight_decay=weight_decay)
     schedule = cosine_schedule(optimizer, steps=epochs * len(training))
     best, best_weights = Best(0, {"validation:accuracy": -1.0}), {}

@@ -6,7 +6,7 @@ Called by `trainer.data`, for the scan and for every picture that is trained on.
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 # Raster formats only: Pillow would also hand EPS and PDF to outside programs.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
@@ -51,7 +51,7 @@ def why_unreadable(path: Path) -> str | None:
         if path.stat().st_size == 0:
             return "the file is empty"
         read_image(path)
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         return "not a picture of a known format"
     except Exception as error:  # noqa: BLE001 - decoders raise anything on broken bytes: struct.error, KeyError …
         return " ".join(str(error).split()) or type(error).__name__

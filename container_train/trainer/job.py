@@ -1,6 +1,5 @@
 """One training job, put together from the other modules. Called by train_model.py and hpo.py."""
 
-import argparse
 import os
 import platform
 import subprocess
@@ -15,14 +14,14 @@ import torch
 import torchvision
 from tqdm import tqdm
 
-from trainer import config, metrics
+from trainer import metrics
 from trainer.backbones import BACKBONES, Classifier, build_classifier
 from trainer.config import Hyperparameters
 from trainer.data import Batches, RobustImageFolder, Transform, load_splits, make_loader
 from trainer.engine import Best, Evaluation, evaluate, fit
 from trainer.export import Provenance, export_artifact
 from trainer.failures import WeightsError
-from trainer.locations import Locations, add_location_arguments, locations_of
+from trainer.locations import Locations
 from trainer.precision import choose_device, choose_precision
 from trainer.predictions import write_predictions
 from trainer.transforms import Preprocessing, evaluation_transform, training_transform
@@ -40,16 +39,6 @@ class Job:
     weights: Weights
     preprocessing: Preprocessing
     device: torch.device
-
-
-def read_command_line(
-    description: str, arguments: Sequence[str], locations: Locations
-) -> tuple[Hyperparameters, Locations]:
-    """Hyperparameters and folders of an entry script; raises `UsageError`."""
-    parser = config.hyperparameter_parser(description)
-    add_location_arguments(parser, locations)
-    parsed: argparse.Namespace = parser.parse_args(arguments)
-    return config.hyperparameters_of(parsed), locations_of(parsed, locations)
 
 
 def prepare(settings: Hyperparameters, locations: Locations, *, splits: Sequence[str]) -> Job:

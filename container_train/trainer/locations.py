@@ -3,9 +3,8 @@
 Read from the SM_* variables that sagemaker-training sets; without it from SAGEMAKER_BASE_DIR.
 """
 
-import argparse
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 BASE = "/opt/ml"
@@ -37,28 +36,3 @@ class Locations:
             output_data_dir=folder("SM_OUTPUT_DATA_DIR", "output", "data"),
             failure_file=Path(output, "failure") if output else None,
         )
-
-
-_HELP = {
-    "data": "folder with train/, valid/ and test/, each with one folder of pictures per class",
-    "pretrained": "folder with weight files, searched first",
-    "model_dir": "folder that receives the model artifact",
-    "output_data_dir": "folder that receives predictions and reports",
-}
-
-
-def add_location_arguments(parser: argparse.ArgumentParser, defaults: Locations) -> None:
-    """Add --data, --pretrained, --model-dir and --output-data-dir."""
-    group = parser.add_argument_group("folders")
-    for name, text in _HELP.items():
-        default: Path = getattr(defaults, name)
-        flag = "--" + name.replace("_", "-")
-        group.add_argument(
-            flag, type=Path, default=default, metavar="DIR", help=f"{text} (default: %(default)s)"
-        )
-
-
-def locations_of(arguments: argparse.Namespace, defaults: Locations) -> Locations:
-    """The folders after the command line had its say."""
-    chosen = {field.name: getattr(arguments, field.name, None) for field in fields(Locations)}
-    return Locations(**{**chosen, "failure_file": defaults.failure_file})

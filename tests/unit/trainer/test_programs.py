@@ -1,0 +1,99 @@
+"""train_model.py and hpo.py, run as a person runs them: what they leave, and how they refuse."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trainer.metrics import read_metrics
+
+CODE = Path(__file__).parents[3] / "container_train"
+QUICK = ("--backbone", "efficientnet_lite0", "--epochs", "2", "--learning-rate", "0.05", "--workers", "0")
+
+
+def run(program: str, *arguments: str | Path, base: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, CODE / program, *arguments],
+        env={**os.environ, "SAGEMAKER_BASE_DIR": str(base)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def reported(output: str) -> list[set[str]]:
+    return [set(read_metrics(line)) for line in output.splitlines() if line.startswith("[metrics]")]
+
+
+EPOCH = {
+    "train:loss", "train:accuracy", "train:images_per_second", "validation:loss", "validation:accuracy",
+}  # fmt: skip
+
+
+def test_training_leaves_an_artifact_predictions_and_metrics(pictures: Path, tmp_path: Path) -> None:
+    (pictures / "train" / "003.blue" / "text.jpg").write_text("no picture")
+    model, results = tmp_path / "model", tmp_path / "results"
+    arguments = ("--data", pictures, "--model-dir", model, "--output-data-dir", results)
+
+    done = run("train_model.py", *QUICK, *arguments, "--max-unreadable", "0.05", base=tmp_path / "unused")
+
+    assert done.returncode == 0, done.stderr
+    assert "efficientnet_lite0: weights from image" in done.stderr
+    assert "left out 1 unreadable file(s): train/003.blue/text.jpg" in done.stderr
+    assert reported(done.stdout) == [EPOCH, EPOCH, {"test:loss", "test:accuracy"}]
+    description = json.loads((model / "artifact.json").read_text())
+    assert description["metrics"]["test:accuracy"] > 0.8
+    assert description["training_run"]["hyperparameters"]["epochs"] == 2
+    assert description["backbones"][0]["weights_sha256"].startswith("57934424")
+    with (results / "test_predictions.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    probabilities = np.load(results / "test_probabilities.npy", allow_pickle=False)
+    assert probabilities.shape == (9, 3)
+    assert probabilities.dtype == np.float32
+    assert np.allclose(probabilities.sum(1), 1, atol=1e-5)
+    names = [entry["name"] for entry in description["classes"]]
+    assert [row["predicted"] for row in rows] == [names[best] for best in probabilities.argmax(1)]
+    assert all(row["file"].startswith(f"test/{row['target']}/") for row in rows)
+    assert "text.jpg" in (results / "quarantine.csv").read_text()
+
+
+def test_a_trial_reports_without_test_pictures_and_exports_nothing(pictures: Path, tmp_path: Path) -> None:
+    (pictures / "test").rename(tmp_path / "kept away")
+
+    done = run("hpo.py", *QUICK, "--data", pictures, base=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert reported(done.stdout) == [EPOCH, EPOCH]
+    result = json.loads((tmp_path / "output" / "data" / "result.json").read_text())
+    assert result["hyperparameters"]["learning-rate"] == 0.05
+    assert result["metrics"]["validation:accuracy"] > 0.8
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--batch-size", "0"], 2, "error: batch-size must be a number from 1, not 0"),
+        (["--bogus", "1"], 2, "error: unrecognized arguments: --bogus 1 (see train_model.py --help)"),
+        (["--weights", "none"], 1, "error: there is no data folder "),
+    ],
+)
+def test_a_mistake_is_one_clear_line(tmp_path: Path, arguments: list[str], code: int, message: str) -> None:
+    done = run("train_model.py", *arguments, base=tmp_path)
+
+    assert done.returncode == code
+    assert done.stderr.splitlines()[-1].startswith(message)
+    assert "Traceback" not in done.stderr
+
+
+def test_the_help_shows_every_default() -> None:
+    done = run("train_model.py", "--help", base=Path("/nowhere"))
+
+    assert done.returncode == 0
+    assert done.stdout.count("(default:") == 11 + 4
