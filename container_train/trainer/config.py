@@ -58,7 +58,7 @@ class Hyperparameters:
     weights: str = _setting(
         "auto",
         "`auto` looks in the `pretrained` channel, the image and torchvision's download; "
-        "`none` starts from random numbers",
+        "`none` freezes random numbers: for trying the machinery, not for accuracy",
         choices=WEIGHTS,
     )
     epochs: int = _setting(3, "passes over the training pictures", low=1)
