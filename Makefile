@@ -27,7 +27,7 @@ DOCKER    ?= $(firstword $(wildcard /usr/bin/docker) docker)
 CA_BUNDLE := $(or $(CA_BUNDLE),$(firstword $(wildcard $(SSL_CERT_FILE) /etc/ssl/certs/ca-certificates.crt /etc/ssl/cert.pem)))
 UV        ?= .tools/uv
 PYTHON    := .venv/bin/python
-IMAGES    := dog-breeds-train:$(TAG) dog-breeds-serve:$(TAG)
+IMAGES    ?= dog-breeds-train:$(TAG) dog-breeds-serve:$(TAG)
 
 ifneq ($(CA_BUNDLE),) # programs that bring a list of authorities of their own learn this machine's
 export SSL_CERT_FILE := $(or $(SSL_CERT_FILE),$(CA_BUNDLE))

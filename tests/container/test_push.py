@@ -12,19 +12,18 @@ import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+import docker
 import httpx
 import pytest
+from project import SERVE, run_make
 
-from launcher.errors import SettingsError
 from launcher.registry import (
     ACCEPTED,
     EcrRegistry,
     ManifestError,
     Registry,
     check_media_type,
-    connect_engine,
     open_registry,
 )
 
@@ -49,14 +48,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-@pytest.fixture(scope="module")
-def engine() -> Any:
-    try:
-        return connect_engine()
-    except SettingsError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +83,7 @@ def wait_until_it_answers(url: str, process: subprocess.Popen[bytes], log: Path)
 
 
 @pytest.fixture
-def image(engine: Any) -> Iterator[str]:
+def image(engine: docker.DockerClient) -> Iterator[str]:
     """A throw-away image of one small file, as NAME:TAG; all its names are removed afterwards."""
     name = f"push-test-{secrets.token_hex(4)}"
     content = io.BytesIO()
@@ -110,7 +101,7 @@ def image(engine: Any) -> Iterator[str]:
 
 
 def test_a_pushed_image_has_the_manifest_that_sagemaker_takes_and_comes_back_the_same(
-    engine: Any, registry: str, image: str
+    engine: docker.DockerClient, registry: str, image: str
 ) -> None:
     pushed = push_images(image, "--registry", registry, "--tag", "1.0")
 
@@ -127,6 +118,29 @@ def test_a_pushed_image_has_the_manifest_that_sagemaker_takes_and_comes_back_the
     engine.images.remove(name)
     engine.images.remove(image)
     assert engine.images.pull(name.rpartition(":")[0], tag="1.0").id == before
+
+
+def test_make_push_takes_the_serving_image_there_and_what_is_pulled_runs(
+    images: docker.DockerClient, registry: str
+) -> None:
+    name = f"{registry}/dog-breeds-serve"
+
+    pushed = run_make("push", f"REGISTRY={registry}", "TAG=latest", f"IMAGES={SERVE}")
+
+    assert pushed.returncode == 0, pushed.stderr
+    digest = pushed.stdout.strip().rpartition("@")[2]
+    answer = httpx.head(
+        f"http://{registry}/v2/dog-breeds-serve/manifests/latest", headers={"Accept": ACCEPTED}
+    )
+    assert (answer.headers["Content-Type"], answer.headers["Docker-Content-Digest"]) == (ACCEPTED, digest)
+    images.images.remove(f"{name}:latest")
+    pulled = images.images.pull(f"{name}@{digest}")
+    try:
+        assert pulled.id == images.images.get(SERVE).id
+        usage = images.containers.run(pulled.id, ["predict", "--help"], remove=True, network_mode="none")
+        assert b"Name the breeds" in usage
+    finally:
+        images.images.remove(f"{name}@{digest}")
 
 
 def test_an_oci_index_in_the_registry_is_refused(registry: str, image: str) -> None:
@@ -170,7 +184,7 @@ def test_several_images_keep_their_names_below_a_path_of_the_registry(registry: 
     assert httpx.get(f"http://{registry}/v2/{repository}/tags/list").json()["tags"] == ["x"]
 
 
-def test_an_image_that_was_not_built_is_a_wrong_argument(engine: Any) -> None:
+def test_an_image_that_was_not_built_is_a_wrong_argument(engine: docker.DockerClient) -> None:
     answer = push_images("never-built-image", "--registry", "127.0.0.1:9")
 
     assert answer.returncode == 2
@@ -215,7 +229,9 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server.stop()
 
 
-def test_ecr_is_found_from_the_session_and_its_token_is_never_shown(aws: str, engine: Any) -> None:
+def test_ecr_is_found_from_the_session_and_its_token_is_never_shown(
+    aws: str, engine: docker.DockerClient
+) -> None:
     registry = open_registry("ecr", engine)
 
     assert registry.host == "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
@@ -223,14 +239,16 @@ def test_ecr_is_found_from_the_session_and_its_token_is_never_shown(aws: str, en
     assert registry.credentials[1] not in repr(registry)
 
 
-def test_an_ecr_host_names_its_own_region(aws: str, engine: Any) -> None:
+def test_an_ecr_host_names_its_own_region(aws: str, engine: docker.DockerClient) -> None:
     registry = open_registry("123456789012.dkr.ecr.us-west-2.amazonaws.com", engine)
 
     assert isinstance(registry, EcrRegistry)
     assert registry.client.meta.region_name == "us-west-2"
 
 
-def test_an_ecr_repository_is_made_once_and_scans_what_is_pushed(aws: str, engine: Any) -> None:
+def test_an_ecr_repository_is_made_once_and_scans_what_is_pushed(
+    aws: str, engine: docker.DockerClient
+) -> None:
     registry = open_registry("ecr", engine)
     assert isinstance(registry, EcrRegistry)
 
