@@ -17,6 +17,8 @@ from predictor.artifact import Preprocessing
 # PIL's warnings tell of a damaged picture what PictureError tells, less clearly.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
+Image.preinit()  # Pillow loads its decoders at first use; two threads that do so at once see half of them
+
 MAX_PIXELS = 50_000_000
 _MAX_RESIZED_PIXELS = 20_000_000  # a strip of 1 × 50,000,000 would be resized to gigabytes
 _DECODE_ERRORS = (OSError, SyntaxError, ValueError, TypeError, struct.error, EOFError, IndexError, KeyError)

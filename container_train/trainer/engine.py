@@ -43,7 +43,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Best:
-    """The epoch with the highest validation accuracy; the model holds its weights again."""
+    """The epoch best on validation, by accuracy, then by loss; the model holds its weights again."""
 
     epoch: int
     metrics: dict[str, float]
@@ -125,7 +125,7 @@ def fit(
     model.to(device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.head.parameters(), lr=learning_rate, weight_decay=weight_decay)
     schedule = cosine_schedule(optimizer, steps=epochs * len(training))
-    best, best_weights = Best(0, {"validation:accuracy": -1.0}), {}
+    best, best_weights = Best(0, {"validation:accuracy": -1.0, "validation:loss": math.inf}), {}
     for epoch in range(1, epochs + 1):
         label = f"epoch {epoch}/{epochs}"
         try:
@@ -137,10 +137,15 @@ def fit(
         validated = evaluate(model, validation, device=device, label="validation")
         metrics = epoch_metrics(trained, validated)
         report(metrics, epoch)
-        if metrics["validation:accuracy"] > best.metrics["validation:accuracy"]:
+        if _rank(metrics) > _rank(best.metrics):
             best, best_weights = Best(epoch, metrics), copy.deepcopy(model.state_dict())
     model.load_state_dict(best_weights)
     return best
+
+
+def _rank(metrics: dict[str, float]) -> tuple[float, float]:
+    """What makes an epoch better: its accuracy, and between equals the smaller loss."""
+    return metrics["validation:accuracy"], -metrics["validation:loss"]
 
 
 def epoch_metrics(trained: Epoch, validated: Evaluation) -> dict[str, float]:

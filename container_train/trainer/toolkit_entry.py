@@ -1,11 +1,13 @@
 """What sagemaker-training runs instead of its own launcher.
 
 SAGEMAKER_TRAINING_MODULE=trainer.toolkit_entry:main selects it. Adds to the stock launcher: SIGTERM
-reaches the training program, hyperparameters arrive whatever characters they are made of, and the
-failure file begins with what a person needs to know.
+reaches the training program, hyperparameters arrive whatever characters they are made of, the failure
+file begins with what a person needs to know, and the log is the program's (the hyperparameter
+sagemaker_container_log_level=20 brings the toolkit's own lines back).
 """
 
 import json
+import logging
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,12 +16,15 @@ from types import FrameType
 from typing import Any
 
 import psutil
-from sagemaker_training import entry_point, environment, errors, runner
+from sagemaker_training import entry_point, environment, errors, logging_config, params, runner
 
 
 def main() -> None:
     """Run the user's program; raises `errors.ClientError`, whose text becomes the failure file."""
     job = environment.Environment()
+    if params.LOG_LEVEL_PARAM not in environment.read_hyperparameters():
+        # At its own level the toolkit prints every variable of the job, 150 lines around the first metric.
+        logging_config.get_logger().setLevel(logging.WARNING)
     with forward_sigterm():
         try:
             entry_point.run(

@@ -11,6 +11,8 @@ from PIL import Image, ImageOps
 
 from launcher.errors import SettingsError
 
+Image.init()  # Pillow loads its decoders at first use; two threads that do so at once see half of them
+
 JPEG, PNG, NPY = "image/jpeg", "image/png", "application/x-npy"
 SIGNATURES = {b"\xff\xd8\xff": JPEG, b"\x89PNG\r\n\x1a\n": PNG, b"\x93NUMPY": NPY}
 # What counts as a picture in a folder: the list of torchvision's ImageFolder, with which training reads it.

@@ -1,5 +1,7 @@
 """Picture files of every kind become the RGB that a viewer would show."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -83,3 +85,21 @@ def test_a_truncated_file_of_any_format_is_unreadable(tmp_path: Path, name: str)
     (tmp_path / name).write_bytes(content[: len(content) * 2 // 3])
 
     assert why_unreadable(tmp_path / name)
+
+
+def test_many_threads_find_the_same_reason_in_a_fresh_process(tmp_path: Path) -> None:
+    """Pillow loads its decoders at first use, and does not guard that against threads."""
+    (tmp_path / "text.jpg").write_text("not a picture")
+    program = (
+        "import sys, pathlib\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from trainer.images import why_unreadable\n"
+        "with ThreadPoolExecutor(16) as pool:\n"
+        "    print(set(pool.map(why_unreadable, [pathlib.Path(sys.argv[1])] * 64)))\n"
+    )
+
+    ran = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "text.jpg"], capture_output=True, text=True, check=True
+    )
+
+    assert ran.stdout.strip() == "{'not a picture of a known format'}"

@@ -67,6 +67,7 @@ def test_a_job_leaves_its_model_and_whole_metric_lines(pictures: Path, tmp_path:
     assert (base / "output" / "success").exists()
     assert (base / "model" / "artifact.json").exists()
     assert (base / "output" / "data" / "test_predictions.csv").exists()
+    assert "SM_TRAINING_ENV" not in log, "the toolkit's own lines bury the program's"
     lines = [line for line in log.splitlines() if "[metrics]" in line]
     assert [line.split("=")[0] for line in lines] == ["[metrics] epoch", "[metrics] test:loss"]
 
