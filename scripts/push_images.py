@@ -11,8 +11,9 @@ other registry `docker login` comes first.
 import argparse
 import sys
 
+from launcher import docker_engine
 from launcher.command_line import run, tell
-from launcher.registry import connect_engine, find_image, open_registry, push_image
+from launcher.registry import PUSH_TIMEOUT, find_image, open_registry, push_image
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -34,7 +35,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     """Check every image before the first is pushed; print the digests."""
     arguments = parse_arguments()
-    engine = connect_engine()
+    engine = docker_engine.connect(timeout=PUSH_TIMEOUT)
     images = [(name, find_image(engine, name)) for name in arguments.images]
     registry = open_registry(arguments.registry, engine)
     for name, image in images:

@@ -46,7 +46,7 @@ def choose(
             backend = DockerBackend(memory=memory, cpus=cpus)
         except SettingsError as error:
             if name == "docker":
-                raise
+                raise SettingsError(f"{error}; or do without: --backend process") from None
             say(f"backend: process (no Docker engine: {str(error).splitlines()[0]})")
         else:
             say(f"backend: docker (engine {backend.engine_version} answers)")

@@ -12,13 +12,11 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import docker
-from docker.context import ContextAPI
 from docker.errors import DockerException, ImageNotFound, NotFound
 from docker.types import DeviceRequest, Mount
 from requests.exceptions import RequestException
 
-from launcher import hosting, jobs, workloads
+from launcher import docker_engine, hosting, jobs, workloads
 from launcher.errors import SettingsError, WorkFailed
 from launcher.hosting import RunningEndpoint
 from launcher.jobs import FinishedJob
@@ -60,8 +58,8 @@ class DockerBackend:
 
         Raises SettingsError when no engine answers.
         """
-        self._client, version = _connect()
-        self.engine_version: str = version
+        self._client = docker_engine.connect()
+        self.engine_version: str = self._client.version()["Version"]
         self._limits = {"mem_limit": memory, "nano_cpus": int(cpus * 1e9) if cpus else None}
 
     def train(self, request: Request, runs: Path, on_line: OnLine) -> FinishedJob:
@@ -175,35 +173,6 @@ class DockerBackend:
         ) as container:
             while container.exit_code() is None:
                 time.sleep(workloads.POLL_SECONDS)
-
-
-def _connect() -> tuple[Any, str]:
-    """Return a client and the engine's version; honours DOCKER_HOST, then the chosen docker context."""
-    try:
-        if os.environ.get("DOCKER_HOST"):
-            client = docker.from_env()
-        else:
-            client = docker.DockerClient(base_url=ContextAPI.get_current_context().Host)
-        return client, str(client.version()["Version"])
-    except (DockerException, RequestException) as error:
-        raise SettingsError(
-            f"no Docker engine answers: {_cause(error)}\n"
-            "start it (sudo systemctl start docker, or Docker Desktop; DOCKER_HOST names another one), "
-            "or do without: --backend process"
-        ) from None
-
-
-def _cause(error: BaseException) -> str:
-    """Return the innermost reason of a chain of wrapped connection errors."""
-    text = str(error)
-    for needle, meaning in {
-        "FileNotFoundError": "there is no Docker socket",
-        "ConnectionRefusedError": "nothing listens on the Docker socket",
-        "PermissionError": "this user may not use the Docker socket (add it to the group docker)",
-    }.items():
-        if needle in text:
-            return meaning
-    return text
 
 
 def _explain(error: Exception) -> str:

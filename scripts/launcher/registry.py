@@ -8,18 +8,15 @@ long after the push. So the manifest is read back from the registry and judged h
 import base64
 import hashlib
 import ipaddress
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import boto3
-import docker
 import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 from docker.auth import load_config
-from docker.context import ContextAPI
 from docker.errors import APIError, DockerException, ImageNotFound
 from requests.exceptions import RequestException
 from rich.console import Console
@@ -124,22 +121,6 @@ class EcrRegistry(Registry):
                 raise WorkFailed(f"the repository {repository} cannot be created: {error}") from error
         except ClientError as error:
             raise WorkFailed(f"the repository {repository} cannot be looked up: {error}") from error
-
-
-def connect_engine() -> Any:
-    """Return a client of the Docker engine: DOCKER_HOST's, else the chosen docker context's."""
-    try:
-        if os.environ.get("DOCKER_HOST"):
-            client = docker.from_env(timeout=PUSH_TIMEOUT)
-        else:
-            host = ContextAPI.get_current_context().Host
-            client = docker.DockerClient(base_url=host, timeout=PUSH_TIMEOUT)
-        client.ping()
-    except (DockerException, RequestException) as error:
-        raise SettingsError(
-            f"no Docker engine answers ({error}): start it, or name another one in DOCKER_HOST"
-        ) from error
-    return client
 
 
 def open_registry(name: str, engine: Any) -> Registry:

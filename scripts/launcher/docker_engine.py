@@ -1,0 +1,46 @@
+"""The Docker engine of this machine: how it is found, and what to do when none answers.
+
+Called by `docker_backend` and `push_images.py`.
+"""
+
+import os
+from typing import Any
+
+import docker
+from docker.context import ContextAPI
+from docker.errors import DockerException
+from requests.exceptions import RequestException
+
+from launcher.errors import SettingsError
+
+
+def connect(*, timeout: int = 60) -> Any:
+    """Return a client of the engine that answers: DOCKER_HOST's, else the chosen docker context's.
+
+    `timeout` is in seconds, for each answer. Raises SettingsError when no engine answers.
+    """
+    try:
+        if os.environ.get("DOCKER_HOST"):
+            client = docker.from_env(timeout=timeout)
+        else:
+            client = docker.DockerClient(base_url=ContextAPI.get_current_context().Host, timeout=timeout)
+        client.ping()
+    except (DockerException, RequestException) as error:
+        raise SettingsError(
+            f"no Docker engine answers: {_cause(error)}\n"
+            "start it (sudo systemctl start docker, or Docker Desktop), or name another one in DOCKER_HOST"
+        ) from None
+    return client
+
+
+def _cause(error: BaseException) -> str:
+    """Return the innermost reason of a chain of wrapped connection errors."""
+    text = str(error)
+    for needle, meaning in {
+        "FileNotFoundError": "there is no Docker socket",
+        "ConnectionRefusedError": "nothing listens on the Docker socket",
+        "PermissionError": "this user may not use the Docker socket (add it to the group docker)",
+    }.items():
+        if needle in text:
+            return meaning
+    return text
