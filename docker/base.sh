@@ -34,7 +34,7 @@ esac
 command -v debootstrap >/dev/null || fail "$name cannot be pulled; to make it here install debootstrap (apt-get install debootstrap)"
 [ "$(id -u)" = 0 ] || fail "$name cannot be pulled; debootstrap needs root: sudo make base"
 
-echo "base.sh: no image hub; bootstrapping $name from $mirror" >&2
+echo "base.sh: no image hub; bootstrapping $name from $mirror (about a minute)" >&2
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 trap 'exit 130' INT TERM

@@ -45,11 +45,22 @@ else
 fi
 
 log=$(mktemp)
+build=
 trap 'rm -f "$log"; "$docker" rmi "$candidate" >/dev/null 2>&1 || :' EXIT # the candidate's tag, not the image, once it has its name
-trap 'exit 130' INT TERM
+trap '[ -z "$build" ] || kill "$build" 2>/dev/null || :; exit 130' INT TERM
 started=$(date +%s)
 echo "build.sh: building $name" >&2
-DOCKER_BUILDKIT=1 "$docker" "$@" . >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
+DOCKER_BUILDKIT=1 BUILDKIT_PROGRESS=plain "$docker" "$@" . >"$log" 2>&1 &
+build=$!
+while [ -t 2 ] && kill -0 "$build" 2>/dev/null; do # a person watches: say every 10 s where it stands
+  for _ in 1 2 3 4 5 6 7 8 9 10; do
+    sleep 1
+    kill -0 "$build" 2>/dev/null || break
+  done
+  step=$(grep -o '^#[0-9]* \[[^]]*\]' "$log" | tail -n 1 | cut -d ' ' -f 2-)
+  printf 'build.sh: %s, %s s: %s\n' "$name" "$(($(date +%s) - started))" "$step" >&2
+done
+wait "$build" || { cat "$log" >&2; exit 1; }
 
 size_mb=$(($("$docker" image inspect --format '{{.Size}}' "$candidate") / 1000000))
 if [ "$size_mb" -gt "$budget_mb" ]; then
