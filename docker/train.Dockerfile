@@ -29,9 +29,10 @@ RUN --mount=type=secret,id=ca_bundle \
     && python3 /build/scripts/bootstrap.py
 
 # ─── environment: every wheel by its hash ────────────────────────────────────────────────────────────
+# CFLAGS: debugging information would name the random folder that the C extensions are compiled in.
 FROM builder AS environment
 ARG SOURCE_DATE_EPOCH=1767225600
-ENV PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1 PYC_INVALIDATION_MODE=UNCHECKED_HASH
+ENV PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1 PYC_INVALIDATION_MODE=UNCHECKED_HASH CFLAGS=-g0
 COPY docker/train.txt docker/build-constraints.txt /build/
 RUN --mount=type=secret,id=ca_bundle \
     if [ -s /run/secrets/ca_bundle ]; then export SSL_CERT_FILE=/run/secrets/ca_bundle; fi \
