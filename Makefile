@@ -7,14 +7,14 @@ MAKEFLAGS += --no-print-directory
 # A variable may be set in the environment or behind the task: make demo DATA=../dogs BACKEND=process
 DATA          ?=#                      folder with train/ valid/ test/, one sub-folder a breed; else data/dogImages, else drawings
 BACKEND       ?= auto#                 auto, docker or process: auto takes Docker when an engine answers
-BACKBONE      ?= auto#                 resnet50, efficientnet_lite0; auto: resnet50 when its weights are at hand
-EPOCHS        ?=#                      passes over the training pictures
-BATCH_SIZE    ?=#                      pictures a step
-LEARNING_RATE ?=#                      of the new head
-PRETRAINED    ?= $(if $(wildcard docker/weights/*.pth),docker/weights)# folder with <backbone>*.pth, training's channel `pretrained`
+BACKBONE      ?=#                      resnet50 or efficientnet_lite0; else resnet50, for the demo only where its weights can be had
+EPOCHS        ?=#                      passes over the training pictures [see docs/hyperparameters.md]
+BATCH_SIZE    ?=#                      pictures a step [see docs/hyperparameters.md]
+LEARNING_RATE ?=#                      of the new head [see docs/hyperparameters.md]
+PRETRAINED    ?=#                      folder with <backbone>*.pth, training's channel `pretrained`; else docker/weights, if any are there
 OUTPUT        ?= runs#                 where jobs leave their results
 MODEL         ?= runs/latest#          folder of the job whose model serve and predict use
-FILES         ?=#                      photographs or folders for query and predict
+FILES         ?=#                      photographs or folders for query and predict; a name with spaces in quotes of its own: FILES="'my dog.jpg'"
 PORT          ?= 8080#                 of the endpoint that serve starts and query asks
 REGISTRY      ?= ecr#                  where push pushes: ecr, ACCOUNT.dkr.ecr.REGION.amazonaws.com, 127.0.0.1:5000, …
 TAG           ?= latest#               tag of both images
@@ -35,9 +35,12 @@ export REQUESTS_CA_BUNDLE := $(or $(REQUESTS_CA_BUNDLE),$(CA_BUNDLE))
 export AWS_CA_BUNDLE := $(or $(AWS_CA_BUNDLE),$(CA_BUNDLE))
 endif
 export BASE CA_BUNDLE DOCKER PLATFORM TAG
-export SOURCE := $(or $(SOURCE),$(shell git config --get remote.origin.url | sed 's,//[^/@]*@,//,'))
+export SOURCE := $(or $(SOURCE),$(filter https://%,$(shell git config --get remote.origin.url | sed 's,//[^/@]*@,//,')))
 export VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
+ifeq ($(filter auto docker process,$(BACKEND)),)
+$(error BACKEND is '$(BACKEND)': it must be auto, docker or process)
+endif
 ifeq ($(BACKEND),auto)
 RESOLVED := $(if $(shell $(DOCKER) info >/dev/null 2>&1 && echo yes),docker,process)
 else
@@ -48,13 +51,14 @@ GROUPS_process := --group launch --group train --group serve --group java
 
 # The pictures: what was asked for, else dogImages when `make data` brought it, else drawings.
 PICTURES = $(or $(DATA),$(patsubst %/,%,$(wildcard data/dogImages/)),data/drawn)
+WEIGHTS = $(or $(PRETRAINED),$(if $(wildcard docker/weights/*.pth),docker/weights))
 HYPERPARAMETERS = $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(BATCH_SIZE),--batch-size $(BATCH_SIZE)) \
-  $(if $(LEARNING_RATE),--learning-rate $(LEARNING_RATE)) $(if $(PRETRAINED),--pretrained "$(PRETRAINED)")
+  $(if $(LEARNING_RATE),--learning-rate $(LEARNING_RATE)) $(if $(WEIGHTS),--pretrained "$(WEIGHTS)")
 
 ##@ Two commands
 
 demo: ## from nothing to named breeds: set up, build, train, serve, ask
-	@BACKEND=$(RESOLVED) BACKBONE=$(BACKBONE) PICTURES="$(PICTURES)" MAKE="$(MAKE)" \
+	@BACKEND=$(RESOLVED) BACKBONE=$(BACKBONE) PICTURES="$(PICTURES)" WEIGHTS="$(WEIGHTS)" MAKE="$(MAKE)" \
 	  sh scripts/demo.sh --train-image dog-breeds-train:$(TAG) --serve-image dog-breeds-serve:$(TAG) \
 	  --output "$(OUTPUT)" $(HYPERPARAMETERS)
 
@@ -109,7 +113,7 @@ push: setup ## push both images to REGISTRY
 
 train: setup $(if $(DATA),,$(filter data/drawn,$(PICTURES))) ## train a classifier on DATA
 	@$(PYTHON) scripts/launch_training.py --backend $(RESOLVED) --data "$(PICTURES)" --output "$(OUTPUT)" \
-	  --image dog-breeds-train:$(TAG) $(if $(filter-out auto,$(BACKBONE)),--backbone $(BACKBONE)) $(HYPERPARAMETERS)
+	  --image dog-breeds-train:$(TAG) $(if $(BACKBONE),--backbone $(BACKBONE)) $(HYPERPARAMETERS)
 
 serve: setup ## an endpoint with MODEL on PORT, until Ctrl-C
 	@$(PYTHON) scripts/deploy.py --backend $(RESOLVED) --model "$(MODEL)/output/model.tar.gz" --port $(PORT) --image dog-breeds-serve:$(TAG)
@@ -117,15 +121,8 @@ serve: setup ## an endpoint with MODEL on PORT, until Ctrl-C
 query: setup ## ask the endpoint on PORT about FILES
 	@$(PYTHON) scripts/invoke.py --url http://127.0.0.1:$(PORT) $(FILES)
 
-predict: setup predict-$(RESOLVED) ## name the breeds of FILES, without an endpoint and without a network
-
-predict-docker:
-	@$(DOCKER) run --rm $(shell test -t 2 && echo --tty) --network none --volume "$(abspath $(MODEL))/model:/opt/ml/model:ro" \
-	  $(foreach file,$(abspath $(FILES)),--volume "$(file):/data$(file):ro") \
-	  dog-breeds-serve:$(TAG) predict $(foreach file,$(abspath $(FILES)),"/data$(file)")
-
-predict-process:
-	@$(PYTHON) container_serve/predict.py --model-dir "$(MODEL)/model" $(FILES)
+predict: setup ## name the breeds of FILES, without an endpoint and without a network
+	@$(PYTHON) scripts/predict.py --backend $(RESOLVED) --job "$(MODEL)" --image dog-breeds-serve:$(TAG) $(FILES)
 
 ##@ Care
 
@@ -151,4 +148,4 @@ help: ## this list
 	@awk -f scripts/help.awk $(MAKEFILE_LIST)
 
 .PHONY: demo test setup setup-dev data weights lock base build build-train build-serve push \
-  train serve query predict predict-docker predict-process lint format bench clean help
+  train serve query predict lint format bench clean help

@@ -25,6 +25,7 @@ import numpy as np
 from launcher import arguments as command
 from launcher import backends, command_line
 from launcher.endpoint import EndpointClient
+from launcher.errors import SettingsError
 from launcher.requests import SERVING_IMAGE
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -86,15 +87,21 @@ def from_predict(backend: str, job: Path, data: Path) -> Answers:
 
 
 def largest_difference(some: Answers, reference: Answers) -> float:
-    """Return the largest difference of a probability, over the classes that both name for a picture."""
+    """Return the largest difference of a probability, over the classes that `some` names for a picture.
+
+    A class that `reference` does not name is at most as probable as the last one that it does.
+    """
     if some.keys() != reference.keys():
         raise SystemExit(f"error: {len(some)} pictures were answered by one, {len(reference)} by the other")
-    return max(
-        abs(probability - reference[file][name])
-        for file, top in some.items()
-        for name, probability in top.items()
-        if name in reference[file]
-    )
+    differences = []
+    for file, top in some.items():
+        named = reference[file]
+        for name, probability in top.items():
+            if name in named:
+                differences.append(abs(probability - named[name]))
+            else:
+                differences.append(max(0.0, probability - min(named.values())))
+    return max(differences)
 
 
 def processor() -> str:
@@ -134,6 +141,8 @@ def main() -> int:
     backend = backends.choose(arguments.backend, command_line.tell)
     arguments.backend = backend.name
     job, data = arguments.job.resolve(), arguments.data.resolve()
+    if not (job / "output/data/test_predictions.csv").is_file():
+        raise SettingsError(f"{job} is no finished training job: make train DATA={arguments.data}")
     pytorch = from_pytorch(job)
     answers = {
         "PyTorch": pytorch,

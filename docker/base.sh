@@ -19,7 +19,9 @@ fail() {
   exit 1
 }
 
-if $docker image inspect "$name" >/dev/null 2>&1; then
+"$docker" info >/dev/null 2>&1 ||
+  fail "no Docker engine answers: start it (systemctl start docker), or work without one: BACKEND=process"
+if "$docker" image inspect "$name" >/dev/null 2>&1; then
   exit 0
 fi
 echo "base.sh: pulling $name" >&2
@@ -66,6 +68,6 @@ for mount_point in resolv.conf hosts hostname; do # the engine mounts over these
 done
 find "$root" -newermt "@$epoch" -exec touch --no-dereference --date "@$epoch" {} +
 
-tar --create --sort=name --numeric-owner --directory "$root" . |
-  $docker import --change 'CMD ["bash"]' - "$name" >/dev/null
-echo "base.sh: made $name ($($docker image inspect --format '{{.Size}}' "$name" | awk '{printf "%.0f MB", $1 / 1e6}'))" >&2
+tar --create --sort=name --numeric-owner --directory "$root" --file "$folder/root.tar" .
+"$docker" import --change 'CMD ["bash"]' "$folder/root.tar" "$name" >/dev/null
+echo "base.sh: made $name ($("$docker" image inspect --format '{{.Size}}' "$name" | awk '{printf "%.0f MB", $1 / 1e6}'))" >&2

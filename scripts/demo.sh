@@ -1,9 +1,10 @@
 #!/bin/sh
 # What `make demo` runs: everything from a clean machine to named breeds, each stage timed.
 #
-#   BACKEND=docker|process BACKBONE=auto|NAME PICTURES=folder MAKE=make scripts/demo.sh [options of scripts/demo.py]
+#   BACKEND=docker|process BACKBONE=[name] PICTURES=folder WEIGHTS=[folder] MAKE=make scripts/demo.sh [options of scripts/demo.py]
 #
-# BACKBONE=auto is ResNet50 when its weights can be had, else EfficientNet-Lite0, whose weights come as a package.
+# Without a name the backbone is ResNet50 if its weights can be had, else EfficientNet-Lite0, whose weights come
+# as a package.
 set -eu
 
 stages=
@@ -15,24 +16,22 @@ stage() { # stage NAME COMMAND...: run the command and note how long it took
   stages="$stages --stage $stage_name=$(echo "$(date +%s.%N) $stage_started" | awk '{printf "%.1f", $1 - $2}')"
 }
 
-fetch_weights() {
-  [ "$BACKBONE" = efficientnet_lite0 ] || .venv/bin/python scripts/fetch_weights.py --optional
+choose_backbone() {
+  if ls "${WEIGHTS:-docker/weights}"/resnet50*.pth >/dev/null 2>&1 ||
+    { .venv/bin/python scripts/fetch_weights.py --optional && ls docker/weights/resnet50*.pth >/dev/null 2>&1; }; then
+    BACKBONE=resnet50
+  else
+    BACKBONE=efficientnet_lite0
+  fi
+  echo "demo: backbone $BACKBONE" >&2
 }
 
 if [ "$BACKEND" = process ]; then
   echo "demo: without Docker: the same toolkits run as processes on this machine" >&2
 fi
 stage set-up $MAKE setup
-stage weights fetch_weights
-if ls docker/weights/resnet50*.pth >/dev/null 2>&1; then
-  found=resnet50
-else
-  found=efficientnet_lite0
-fi
-if [ "$BACKBONE" = auto ]; then
-  BACKBONE=$found
-  echo "demo: backbone $BACKBONE" >&2
-fi
+[ "$PICTURES" = data/drawn ] || .venv/bin/python scripts/prepare_data.py --check "$PICTURES" >&2
+[ -n "$BACKBONE" ] || stage weights choose_backbone
 if [ "$BACKEND" = docker ]; then
   stage images $MAKE build
 fi

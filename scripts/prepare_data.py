@@ -10,9 +10,8 @@ import sys
 from pathlib import Path
 
 from launcher.command_line import run
-from launcher.datasets import DOG_IMAGES_CLASSES, DOG_IMAGES_URL, fetch_dog_images
+from launcher.datasets import DOG_IMAGES_CLASSES, DOG_IMAGES_URL, fetch_dog_images, read_image_folder
 from launcher.drawings import draw_picture_set
-from launcher.errors import WorkFailed
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -27,19 +26,19 @@ def parse_arguments() -> argparse.Namespace:
         "--classes", type=int, default=DOG_IMAGES_CLASSES, help="how many classes the archive must have"
     )
     parser.add_argument("--draw", type=Path, metavar="FOLDER", help="draw pictures there and fetch nothing")
+    parser.add_argument("--check", type=Path, metavar="FOLDER", help="only say whether it can be trained on")
     return parser.parse_args()
 
 
 def main() -> int:
     """Parse, call, report."""
     arguments = parse_arguments()
-    try:
-        if arguments.draw:
-            images, made = draw_picture_set(arguments.draw)
-        else:
-            images, made = fetch_dog_images(arguments.url, arguments.output, classes=arguments.classes)
-    except OSError as error:
-        raise WorkFailed(str(error)) from error
+    if arguments.check:
+        images, made = read_image_folder(arguments.check), True
+    elif arguments.draw:
+        images, made = draw_picture_set(arguments.draw)
+    else:
+        images, made = fetch_dog_images(arguments.url, arguments.output, classes=arguments.classes)
     print(images if made else f"{images} (there already)")
     return 0
 

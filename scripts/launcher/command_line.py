@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 the work failed or was answered only in part; 2 wrong usag
 130 after Ctrl-C; 143 after SIGTERM (129 when the terminal went away).
 """
 
+import errno
 import os
 import signal
 import sys
@@ -18,6 +19,8 @@ from launcher.datasets import DatasetError
 from launcher.errors import SettingsError, WorkFailed
 
 Item = TypeVar("Item")
+# What a person can mend: no room, no permission, a read-only disk.
+PLACE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def run(main: Callable[[], int]) -> int:
@@ -30,12 +33,25 @@ def run(main: Callable[[], int]) -> int:
         return _say(f"error: {error}", 2)
     except WorkFailed as error:
         return _say(f"error: {error}", 1)
-    except KeyboardInterrupt:
-        return _say("stopped by Ctrl-C", 130)
     except BrokenPipeError:
         # The reader of our output went away (`| head`): Python would complain again while it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        if error.errno not in PLACE_ERRORS:
+            raise
+        return _say(f"error: {_about_the_place(error)}", 1)
+    except KeyboardInterrupt:
+        return _say("stopped by Ctrl-C", 130)
+
+
+def _about_the_place(error: OSError) -> str:
+    """Say which place cannot be written, and what to do about it."""
+    place = error.filename
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        disk = f"the disk of {place}" if place else "the disk"
+        return f"{disk} is full: make room, or choose a folder on another disk (--output)"
+    return f"{place} cannot be used: {error.strerror}"
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:

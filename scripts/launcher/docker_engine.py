@@ -39,6 +39,7 @@ def _cause(error: BaseException) -> str:
     for needle, meaning in {
         "FileNotFoundError": "there is no Docker socket",
         "ConnectionRefusedError": "nothing listens on the Docker socket",
+        "Connection refused": "nothing listens at DOCKER_HOST",
         "PermissionError": "this user may not use the Docker socket (add it to the group docker)",
     }.items():
         if needle in text:

@@ -14,6 +14,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
@@ -65,7 +66,11 @@ def carry_out(
     JobFailed with the job's failure text, JobStopped after MaxRuntimeInSeconds.
     """
     folder = _new_folder(runs, request["TrainingJobName"])
-    _write_config(request, folder, host)
+    try:
+        _lay_out(request, folder, host)
+    except OSError:
+        shutil.rmtree(folder)  # a full disk: nothing was started
+        raise
     limit = request["StoppingCondition"]["MaxRuntimeInSeconds"]
     with start(folder) as workload:
         log = Log(workload.output(), on_line, folder / "training.log")
@@ -95,16 +100,16 @@ def _new_folder(runs: Path, name: str) -> Path:
         raise SettingsError(f"{folder} exists: give the job another name, or remove the folder") from None
     except OSError as error:
         raise SettingsError(f"no folder for the job can be made at {folder}: {error.strerror}") from None
-    for part in ("input/config", "model", "output/data", "checkpoints"):
-        (folder / part).mkdir(parents=True)
     return folder
 
 
-def _write_config(request: Request, folder: Path, host: str) -> None:
-    """Write the three files that the platform puts into /opt/ml/input/config.
+def _lay_out(request: Request, folder: Path, host: str) -> None:
+    """Make the folders, and write the three files that the platform puts into /opt/ml/input/config.
 
     https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo-running-container.html
     """
+    for part in ("input/config", "model", "output/data", "checkpoints"):
+        (folder / part).mkdir(parents=True)
     group = {"instance_group_name": "homogeneousCluster", "instance_type": "local", "hosts": [host]}
     configs: dict[str, object] = {
         "hyperparameters": request["HyperParameters"],

@@ -5,6 +5,7 @@ unit tests.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import docker
 import pytest
@@ -13,15 +14,15 @@ from docker.models.containers import Container
 from project import SERVE, DemoRun, run_make
 
 from launcher.arguments import endpoint_requests
-from launcher.docker_backend import DockerBackend
+from launcher.docker_backend import LABEL, DockerBackend
 from launcher.hosting import RunningEndpoint
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep whatever uses the images in one worker."""
+    """Keep the tests of this folder in one worker."""
     for item in items:
-        if "images" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("images"))
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.xdist_group("containers"))
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +50,8 @@ def demo(images: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) 
     runs = tmp_path_factory.mktemp("demo") / "runs"
     done = run_make("demo", "BACKEND=docker", "BACKBONE=efficientnet_lite0", f"OUTPUT={runs}")
     assert done.returncode == 0, done.stdout + done.stderr
-    return DemoRun(done.stdout, done.stderr, (runs / "latest").resolve())
+    left = [each.name for each in images.containers.list(all=True, filters={"label": LABEL})]
+    return DemoRun(done.stdout, done.stderr, (runs / "latest").resolve(), left)
 
 
 @pytest.fixture

@@ -32,11 +32,12 @@ def run_make(*arguments: str, timeout: float = 1800) -> subprocess.CompletedProc
 
 @dataclass(frozen=True)
 class DemoRun:
-    """What one `make demo` printed, and the folder of its training job."""
+    """What one `make demo` printed, the folder of its training job, and the containers it left behind."""
 
     stdout: str
     stderr: str
     job: Path
+    containers_left: list[str]
 
     @property
     def artifact(self) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def test_an_image_over_its_budget_fails_the_build_and_gets_no_name(images: docke
 
 
 def test_without_an_engine_the_build_says_what_to_do() -> None:
-    refused = run_make("build-serve", "DOCKER_HOST=tcp://127.0.0.1:9")
+    refused = run_make("build", "DOCKER_HOST=tcp://127.0.0.1:9")
 
     assert refused.returncode == 2
     assert "no Docker engine answers" in refused.stderr

@@ -1,0 +1,40 @@
+"""Offline inference with a job's model: the command that runs `predict` here. Called by `predict.py`."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from launcher.errors import SettingsError
+
+PREDICT = Path(__file__).resolve().parents[2] / "container_serve/predict.py"
+
+
+def predict_command(
+    backend: str, *, image: str, job: Path, paths: Sequence[Path], options: Sequence[str], terminal: bool
+) -> list[str]:
+    """Return the command that answers `paths` with the model of a job's folder.
+
+    In a container there is no network, and each path is mounted read-only below /data. Raises SettingsError
+    for a job without a model and for a path that does not exist: the engine would make folders of them.
+    """
+    model = job.resolve() / "model"
+    if not (model / "artifact.json").is_file():
+        raise SettingsError(f"there is no model in {model}: train one first (make train), or name a job")
+    if missing := [path for path in paths if not path.exists()]:
+        raise SettingsError(f"{missing[0]} does not exist")
+    if backend == "process":
+        return [sys.executable, str(PREDICT), "--model-dir", str(model), *options, *map(str, paths)]
+    sources = [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100 - keeps a link's own name
+    engine = os.environ.get("DOCKER", "docker")
+    command = [engine, "run", "--rm", "--network", "none", *_mount(model, "/opt/ml/model")]
+    for source in sources:
+        command += _mount(source, f"/data{source}")
+    command += ["--tty"] if terminal else []
+    return [*command, image, "predict", *options, *(f"/data{source}" for source in sources)]
+
+
+def _mount(source: Path, target: str) -> list[str]:
+    """Return a read-only mount as `docker run` takes it: comma-separated, with CSV's quotes."""
+    fields = ("type=bind", f"source={source}", f"target={target}", "readonly")
+    return ["--mount", ",".join('"' + field.replace('"', '""') + '"' for field in fields)]

@@ -1,0 +1,76 @@
+"""`make predict`: what it refuses before an engine could make folders of it, and how paths are mounted."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from launcher.errors import SettingsError
+from launcher.offline import predict_command
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Path:
+    (tmp_path / "a job/model").mkdir(parents=True)
+    (tmp_path / "a job/model/artifact.json").write_text("{}")
+    return tmp_path / "a job"
+
+
+def command(job: Path, *paths: Path) -> list[str]:
+    return predict_command("docker", image="serve", job=job, paths=paths, options=[], terminal=False)
+
+
+def test_without_a_model_nothing_is_run_and_nothing_is_made(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="train one first"):
+        command(tmp_path / "runs/latest", tmp_path)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_picture_that_does_not_exist_is_named(job: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"typo\.jpg does not exist"):
+        command(job, tmp_path / "typo.jpg")
+
+
+def test_odd_names_are_mounted_as_they_are(job: Path, tmp_path: Path) -> None:
+    folder = tmp_path / 'my, "dogs": all'
+    folder.mkdir()
+
+    program = command(job, folder)
+
+    quoted = str(folder).replace('"', '""')
+    assert f'"type=bind","source={quoted}","target=/data{quoted}","readonly"' in program
+    assert program[-1] == f"/data{folder}"
+    assert program[program.index("--network") + 1] == "none"
+
+
+def test_a_relative_path_is_mounted_without_its_dots(job: Path, tmp_path: Path) -> None:
+    (tmp_path / "dog.jpg").touch()
+
+    program = command(job, job / ".." / "dog.jpg")
+
+    assert program[-1] == f"/data{tmp_path}/dog.jpg"
+
+
+def test_the_script_says_what_is_missing(tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [
+            sys.executable,
+            ROOT / "scripts/predict.py",
+            tmp_path,
+            "--backend",
+            "process",
+            "--job",
+            tmp_path / "none",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ran.returncode == 2
+    assert "there is no model in" in ran.stderr
+    assert "Traceback" not in ran.stderr
