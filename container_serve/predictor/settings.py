@@ -1,9 +1,10 @@
 """The server's settings: what the platform's environment variables say, checked, with defaults.
 
 Called by `serve.py`, and for `worker_threads` by `inference.py` in the workers. The names are those of
-sagemaker-inference (`sagemaker_inference.parameters`).
+sagemaker-inference (`sagemaker_inference.parameters`); those of this project start with PREDICTOR_.
 """
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 from predictor.cpus import cpu_limit
 
 THREADS_VARIABLE = "PREDICTOR_THREADS"  # from the supervisor to the workers
+ADDRESS_VARIABLE = "PREDICTOR_BIND_ADDRESS"
 READY_VARIABLE = "PREDICTOR_READY_FOLDER"  # where a worker that has loaded the model says so
 _HIGHEST_PORT = 32_766  # multi-model-server 1.1.11 refuses every port above
 
@@ -25,6 +27,7 @@ class ServerSettings:
     """How the model server is run; sizes in bytes, times in seconds."""
 
     model_dir: Path
+    address: str
     port: int
     workers: int
     threads_per_worker: int
@@ -35,12 +38,13 @@ class ServerSettings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "ServerSettings":
-        """Read the settings; raises `SettingsError` for a value that is not a number in its range."""
+        """Read the settings; raises `SettingsError` for a value outside its range."""
         cpus = cpu_limit()
         workers = _number(environment, "SAGEMAKER_MODEL_SERVER_WORKERS", default=cpus, highest=1024)
         minutes = _number(environment, "SAGEMAKER_MODEL_SERVER_TIMEOUT", default=1, highest=60)
         return cls(
             model_dir=model_folder(environment),
+            address=_address(environment),
             port=_number(environment, "SAGEMAKER_BIND_TO_PORT", default=8080, highest=_HIGHEST_PORT),
             workers=workers,
             threads_per_worker=max(1, cpus // workers),
@@ -68,6 +72,17 @@ def announce_ready() -> None:
     folder = os.environ.get(READY_VARIABLE)
     if folder:
         (Path(folder) / str(os.getpid())).touch()
+
+
+def _address(environment: Mapping[str, str]) -> str:
+    """The IPv4 address to listen on; every one of the machine's by default, as a container must."""
+    text = environment.get(ADDRESS_VARIABLE, "").strip() or "0.0.0.0"  # noqa: S104
+    try:
+        return str(ipaddress.IPv4Address(text))
+    except ValueError as error:
+        raise SettingsError(
+            f"{ADDRESS_VARIABLE} is {text!r}; it must be an IPv4 address such as 127.0.0.1"
+        ) from error
 
 
 def _number(environment: Mapping[str, str], name: str, *, default: int, highest: int) -> int:

@@ -5,6 +5,7 @@ to /etc, finds its server by scanning the host's processes, and lets `/ping` ans
 """
 
 import contextlib
+import errno
 import importlib.util
 import os
 import socket
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from predictor.java import JavaNotFoundError, find_java
 from predictor.processes import Children, Ended, StopRequested
-from predictor.settings import READY_VARIABLE, THREADS_VARIABLE, ServerSettings
+from predictor.settings import ADDRESS_VARIABLE, READY_VARIABLE, THREADS_VARIABLE, ServerSettings
 
 MODEL_NAME = "model"
 _CODE_FOLDER = Path(__file__).resolve().parents[1]  # handler_service.py and inference.py lie there
@@ -34,7 +35,7 @@ def serve(settings: ServerSettings, environment: Mapping[str, str]) -> None:
     Raises `ServeError` in every other case. No process is left behind.
     """
     started = time.monotonic()
-    _check_port(settings.port)
+    _check_port(settings.address, settings.port)
     java = _find_java(environment)
     with _private_folder() as folder, Children() as children:
         if not _check_model(children, settings, environment):
@@ -52,12 +53,17 @@ def serve(settings: ServerSettings, environment: Mapping[str, str]) -> None:
         _watch(children, server)
 
 
-def _check_port(port: int) -> None:
+def _check_port(address: str, port: int) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("0.0.0.0", port))  # noqa: S104 - a container is reached from outside
+            probe.bind((address, port))
         except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise ServeError(
+                    f"{ADDRESS_VARIABLE} is {address}, which is no address of this machine. "
+                    "Set it to one, or to 0.0.0.0 for all of them."
+                ) from error
             raise ServeError(
                 f"port {port} cannot be used: {error.strerror}. "
                 "Stop what listens there, or set SAGEMAKER_BIND_TO_PORT to another port."
@@ -139,7 +145,7 @@ def _ready_folder(folder: Path) -> Path:
 def server_configuration(settings: ServerSettings, folder: Path) -> str:
     """The content of multi-model-server's configuration file."""
     values = {
-        "inference_address": f"http://0.0.0.0:{settings.port}",
+        "inference_address": f"http://{settings.address}:{settings.port}",
         "management_address": f"unix:{folder}/management.sock",  # only this user can reach it
         "model_store": folder / "store",
         # An empty folder: the server puts it on the workers' PYTHONPATH, and a model is data, not code.

@@ -124,7 +124,9 @@ class ProcessBackend:
 
         def start(folder: Path, port: int) -> AbstractContextManager[Workload]:
             command = [sys.executable, str(CHECKOUT / "container_serve/serve.py")]
-            environment = _environment(folder, variables | {"SAGEMAKER_BIND_TO_PORT": str(port)})
+            # A container's network is its own; a process must not offer the model to the machine's network.
+            listen = {"SAGEMAKER_BIND_TO_PORT": str(port), "PREDICTOR_BIND_ADDRESS": "127.0.0.1"}
+            environment = _environment(folder, variables | listen)
             return running(command, environment, folder, grace_seconds=workloads.SERVING_GRACE_SECONDS)
 
         return hosting.host(model, config, endpoint, port=port, start=start, on_line=on_line)

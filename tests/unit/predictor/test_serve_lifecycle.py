@@ -6,9 +6,11 @@ import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import psutil
@@ -16,6 +18,7 @@ import pytest
 from running_server import CODE, RunningServer, command_environment, free_port
 from tiny_artifact import description, write_description, write_tiny_artifact
 
+from launcher.process_backend import ProcessBackend
 from predictor.java import JavaNotFoundError, find_java
 
 
@@ -116,6 +119,51 @@ def test_a_port_in_use_is_said(base_folder: Path) -> None:
     assert "SAGEMAKER_BIND_TO_PORT" in done.stderr
 
 
+def _listening(processes: list[psutil.Process]) -> set[tuple[str, int]]:
+    return {
+        (connection.laddr.ip.removeprefix("::ffff:"), connection.laddr.port)
+        for process in processes
+        for connection in process.net_connections("inet")
+        if connection.status == "LISTEN"
+    }
+
+
+def test_the_server_listens_on_the_address_given_and_on_no_other(base_folder: Path, jpeg: bytes) -> None:
+    variables = {"PREDICTOR_BIND_ADDRESS": "127.0.0.1", "SAGEMAKER_MODEL_SERVER_WORKERS": "1"}
+    with RunningServer(base_folder, **variables) as running:
+        running.wait_until_ready()
+        assert running.ask(jpeg, Content_Type="image/jpeg").status == 200
+        assert _listening(running.descendants()) == {("127.0.0.1", running.port)}
+
+
+def test_the_process_backend_offers_its_endpoint_to_this_machine_only(
+    base_folder: Path, tmp_path: Path
+) -> None:
+    with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as archive:
+        archive.add(base_folder / "model", arcname=".")
+    container = {
+        "ModelDataUrl": (tmp_path / "model.tar.gz").as_uri(),
+        "Environment": {"SAGEMAKER_MODEL_SERVER_WORKERS": "1"},
+    }
+    endpoint = ProcessBackend().deploy(
+        {"PrimaryContainer": container},
+        {"ProductionVariants": [{}]},
+        {"EndpointName": "local"},
+        port=0,
+        on_line=lambda line: None,
+    )
+    with endpoint as running:
+        here = _listening(psutil.Process().children(recursive=True))
+        assert ("127.0.0.1", urlsplit(running.url).port) in here
+        assert ("0.0.0.0", urlsplit(running.url).port) not in here
+
+
+def test_an_address_of_another_machine_is_said(base_folder: Path) -> None:
+    done = _serve(base_folder, PREDICTOR_BIND_ADDRESS="192.0.2.1")
+    assert done.returncode == 1
+    assert "PREDICTOR_BIND_ADDRESS is 192.0.2.1, which is no address of this machine" in done.stderr
+
+
 def test_a_read_only_machine_is_said(base_folder: Path, tmp_path: Path) -> None:
     program = "import sys, tempfile, serve; tempfile._candidate_tempdir_list = lambda: ['/proc'];"
     done = subprocess.run(
@@ -137,6 +185,7 @@ def test_a_read_only_machine_is_said(base_folder: Path, tmp_path: Path) -> None:
         ("SAGEMAKER_BIND_TO_PORT", "http"),
         ("SAGEMAKER_MODEL_SERVER_WORKERS", "0"),
         ("SAGEMAKER_MAX_PAYLOAD_IN_MB", "-3"),
+        ("PREDICTOR_BIND_ADDRESS", "localhost"),
     ],
 )
 def test_an_unusable_setting_is_named_and_exits_2(base_folder: Path, name: str, value: str) -> None:
