@@ -5,6 +5,7 @@ Called by `inference.py` through `predictor.transformer`. A content type is adde
 
 import base64
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -21,6 +22,7 @@ MAX_PICTURES = 64
 ANSWERED_CLASSES = 5
 JSON = "application/json"
 NPY = "application/x-npy"
+_QUALITY = re.compile(r"\d+\.?\d*|\.\d+", re.ASCII)  # `.2` is what Java's own client sends
 
 # One picture of a request: a JPEG or PNG file, or a normalised float32 array (3, S, S).
 Item = bytes | bytearray | NDArray[np.float32]
@@ -163,7 +165,7 @@ def negotiate(accept: str | None) -> str:
     """
     if accept is None or not accept.strip():
         return JSON
-    ranges = [_media_range(text) for text in accept.split(",")]
+    ranges = [found for text in accept.split(",") if (found := _media_range(text))]
     offers = [(media_type, *_offer(media_type, ranges)) for media_type in (JSON, NPY)]
     media_type, quality, _ = max(offers, key=lambda offer: (offer[1], -offer[2]))
     if quality <= 0:
@@ -171,17 +173,16 @@ def negotiate(accept: str | None) -> str:
     return media_type
 
 
-def _media_range(text: str) -> tuple[str, float]:
-    """A media range and its quality; a malformed quality counts as not offered."""
+def _media_range(text: str) -> tuple[str, float] | None:
+    """A media range and its quality; None for a range whose quality is not a number from 0 to 1."""
     media_type, *parameters = (part.strip().lower() for part in text.split(";"))
     quality = 1.0
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name.strip() == "q":
-            try:
-                quality = float(value)
-            except ValueError:
-                quality = 0.0
+            if not _QUALITY.fullmatch(value.strip()) or float(value) > 1:
+                return None
+            quality = float(value)
     return media_type, quality
 
 

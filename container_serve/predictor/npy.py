@@ -39,7 +39,10 @@ def read_npy(content: bytes | bytearray) -> NDArray[np.float32]:
     if promised != present:
         raise NpyError(f"the .npy header promises {promised} bytes of data, but {present} came")
     array: NDArray[Any] = np.frombuffer(content, dtype=dtype, offset=offset)
-    array = array.reshape(shape[::-1]).T if header["fortran_order"] else array.reshape(shape)
+    try:
+        array = array.reshape(shape[::-1]).T if header["fortran_order"] else array.reshape(shape)
+    except (ValueError, OverflowError) as error:  # too many dimensions, or a huge one next to a 0
+        raise NpyError("the .npy header's shape is none that an array can have") from error
     return array.astype(np.float32, copy=False)
 
 

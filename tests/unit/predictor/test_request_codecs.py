@@ -26,6 +26,7 @@ from predictor.codecs import (
 from predictor.npy import NpyError, read_npy, write_npy
 
 NPY = "application/x-npy"
+INVALID_QUALITIES = ("much", "", "nan", "inf", "1e400", "1e-1", "-0.5", "1.001", "7", "1_0", "٠")
 CLASSES = tuple(BreedClass(f"{number:03}.Breed", f"Breed {number}") for number in range(1, 8))
 
 
@@ -37,6 +38,13 @@ def _npy(array: np.ndarray, **options: Any) -> bytes:
 
 def _header(text: str, data: bytes = b"") -> bytes:
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode() + data
+
+
+def _shape(text: str, data: bytes = b"") -> bytes:
+    return _header(f"{{'descr': '<f4', 'fortran_order': False, 'shape': {text}}}", data)
+
+
+UNUSABLE_SHAPES = (f"(0, {10**30}, 3, 3)", f"(0, {2**63}, 3, 3)", f"(0, {2**62}, 2, 2)", f"({10**900}, 0)")
 
 
 @given(
@@ -84,6 +92,8 @@ class _Bomb:
         (_header("{'descr': '<f4', 'fortran_order': False, 'shape': 1}", b"\0" * 4), "tuple of sizes"),
         (_header("{'descr': '<f4', 'fortran_order': 0, 'shape': (1,)}", b"\0" * 4), "exactly"),
         (_header("{'descr': '<f4', 'shape': (1,)}", b"\0" * 4), "exactly"),
+        *((_shape(text), "none that an array can have") for text in UNUSABLE_SHAPES),
+        (_shape("(" + "1," * 99 + ")", b"\0" * 4), "none that an array can have"),
         (_header("[1]"), "cannot be read"),
         (_header("(" * 900), "cannot be read"),
         (_header("__import__('os').system('true')"), "cannot be read"),
@@ -204,7 +214,13 @@ def test_65_pictures_are_too_many_and_64_are_not() -> None:
         ("text/html, application/json;q=0", None),
         ("*/*, application/json;q=0", NPY),
         ("text/html", None),
-        ("application/json;q=much", None),
+        ("text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2", "application/json"),
+        *((f"application/json;q={quality}", None) for quality in INVALID_QUALITIES),
+        *(
+            (f"{NPY};q={quality}, application/json;q=0.1", "application/json")
+            for quality in INVALID_QUALITIES
+        ),
+        *((f"application/json;q={quality}, */*;q=0.1", "application/json") for quality in INVALID_QUALITIES),
         ("json", None),
     ],
 )
