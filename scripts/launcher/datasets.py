@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from launcher import pictures
 from launcher.downloads import ANYTHING, Expected, byte_progress, download
 from launcher.errors import SettingsError, WorkFailed
 from launcher.folders import appearing, exclusive, require_space
@@ -65,7 +66,7 @@ def read_image_folder(root: Path) -> ImageFolder:
     if not root.is_dir():
         problem = "is not a folder" if root.exists() else "does not exist"
         raise DatasetError(f"the data folder {root} {problem}. {_LAYOUT}")
-    counts = {split: _count_files(root / split) for split in SPLITS}
+    counts = {split: _count_pictures(root / split) for split in SPLITS}
     classes = counts["train"].keys()
     for split in SPLITS:
         if odd := sorted(counts[split].keys() ^ classes):
@@ -74,7 +75,7 @@ def read_image_folder(root: Path) -> ImageFolder:
             raise DatasetError(f"{root / split} {problem}: every split needs the same classes")
         if empty := sorted(name for name, number in counts[split].items() if number == 0):
             raise DatasetError(
-                f"{root / split} has no files for {_some(empty)}: add pictures or remove the class"
+                f"{root / split} has no pictures for {_some(empty)}: add some or remove the class"
             )
     return ImageFolder(
         root, tuple(sorted(classes)), {split: sum(numbers.values()) for split, numbers in counts.items()}
@@ -84,12 +85,12 @@ def read_image_folder(root: Path) -> ImageFolder:
 _LAYOUT = "It needs train/, valid/ and test/, each with one folder of pictures per class."
 
 
-def _count_files(split: Path) -> dict[str, int]:
-    """Return the number of files of each class of a split; hidden files do not count."""
+def _count_pictures(split: Path) -> dict[str, int]:
+    """Return the number of pictures of each class of a split, in folders of folders as well."""
     if not split.is_dir():
         raise DatasetError(f"{split} is missing. {_LAYOUT}")
     counts = {
-        folder.name: sum(1 for file in folder.iterdir() if not file.name.startswith(".") and file.is_file())
+        folder.name: sum(1 for _ in pictures.below(folder))
         for folder in split.iterdir()
         if folder.is_dir() and not folder.name.startswith(".")
     }

@@ -1,6 +1,6 @@
 """Picture files on this machine: which there are, and how each is sent to an endpoint.
 
-Called by `endpoint`, `evaluation` and `invoke.py`.
+Called by `datasets`, `endpoint`, `evaluation` and `invoke.py`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,8 +15,8 @@ Image.init()  # Pillow loads its decoders at first use; two threads that do so a
 
 JPEG, PNG, NPY = "image/jpeg", "image/png", "application/x-npy"
 SIGNATURES = {b"\xff\xd8\xff": JPEG, b"\x89PNG\r\n\x1a\n": PNG, b"\x93NUMPY": NPY}
-# What counts as a picture in a folder: the list of torchvision's ImageFolder, with which training reads it.
-SUFFIXES = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
+# What counts as a picture in a folder: the list of `trainer.images`, with which the job reads it.
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
 
 
 def find(paths: Iterable[Path]) -> list[Path]:
@@ -27,7 +27,7 @@ def find(paths: Iterable[Path]) -> list[Path]:
     paths = list(paths)
     if missing := [path for path in paths if not path.exists()]:
         raise SettingsError(f"{missing[0]} does not exist")
-    found = [file for path in paths for file in (_below(path) if path.is_dir() else [path])]
+    found = [file for path in paths for file in (below(path) if path.is_dir() else [path])]
     if not found:
         raise SettingsError(
             f"no pictures in {', '.join(map(str, paths))}: looked for {' '.join(sorted(SUFFIXES))}"
@@ -35,7 +35,8 @@ def find(paths: Iterable[Path]) -> list[Path]:
     return found
 
 
-def _below(folder: Path) -> Iterator[Path]:
+def below(folder: Path) -> Iterator[Path]:
+    """Yield every picture of a folder and of the folders in it, in order; hidden files do not count."""
     for file in sorted(folder.rglob("*")):
         if file.suffix.lower() in SUFFIXES and file.is_file() and not file.name.startswith("."):
             yield file

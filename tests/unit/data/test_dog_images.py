@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from launcher import pictures
 from launcher.datasets import (
     SPLITS,
     ArchiveError,
@@ -24,6 +25,9 @@ from launcher.datasets import (
     read_image_folder,
     unpack,
 )
+from trainer.data import RobustImageFolder
+from trainer.images import EXTENSIONS
+from trainer.transforms import Preprocessing, evaluation_transform
 
 if TYPE_CHECKING:  # this folder's fixtures are no module at run time
     from tests.unit.data.conftest import FileServer
@@ -323,8 +327,32 @@ def test_a_split_with_another_class_is_named(folder: Path) -> None:
 
 def test_an_empty_class_is_named(folder: Path) -> None:
     (folder / "train/001.Akita/one.jpg").rename(folder / "train/001.Akita/.hidden")
-    with pytest.raises(DatasetError, match=r"train has no files for 001\.Akita"):
+    with pytest.raises(DatasetError, match=r"train has no pictures for 001\.Akita"):
         read_image_folder(folder)
+
+
+def test_a_class_without_pictures_is_as_empty_as_one_without_files(folder: Path) -> None:
+    (folder / "train/001.Akita/one.jpg").rename(folder / "train/001.Akita/notes.txt")
+    with pytest.raises(DatasetError, match=r"train has no pictures for 001\.Akita"):
+        read_image_folder(folder)
+
+
+def test_the_launcher_and_the_job_take_the_same_files_for_pictures() -> None:
+    assert pictures.SUFFIXES == EXTENSIONS
+
+
+def test_the_launcher_counts_the_pictures_that_the_job_finds(folder: Path) -> None:
+    akita = folder / "train/001.Akita"
+    for name in ("nested/deep/a.JPG", "b.gif", "c.ppm", "d.tiff", "notes.txt", "nested/.hidden.jpg"):
+        (akita / name).parent.mkdir(parents=True, exist_ok=True)
+        (akita / name).write_bytes(b"picture")
+
+    job = RobustImageFolder(folder / "train", evaluation_transform(Preprocessing()))
+
+    assert sorted(file.file for file in job.quarantined) == sorted(  # none of these can be decoded
+        file.relative_to(folder).as_posix() for file in pictures.below(folder / "train")
+    )
+    assert read_image_folder(folder).files["train"] == len(job.quarantined) == 6
 
 
 def test_the_photographs_beside_the_checkout_are_a_good_folder(dogs: Path) -> None:

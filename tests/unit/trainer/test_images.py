@@ -29,6 +29,8 @@ def test_a_picture_is_turned_upright(tmp_path: Path) -> None:
         ("RGBA", (0, 200, 0, 128), "a.png", (0, 200, 0)),
         ("LA", (90, 10), "a.png", (90, 90, 90)),
         ("RGB", (0, 0, 200), "a.webp", (0, 0, 200)),
+        ("RGB", (0, 0, 200), "a.ppm", (0, 0, 200)),
+        ("L", 130, "a.pgm", (130, 130, 130)),
     ],
 )
 def test_every_colour_mode_becomes_rgb(
