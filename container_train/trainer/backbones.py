@@ -24,7 +24,7 @@ class Backbone:
 
     `build` makes the ImageNet classifier that weight files were saved from, `convolutions` takes its
     layers up to global pooling, which give (N, `features`, h, w). `url` is torchvision's, `package`
-    a Python package's file, where either exists; `sha256` is the package file's.
+    a Python package's file, where either exists; both file names end in the first digits of their SHA-256.
     """
 
     name: str

@@ -64,7 +64,7 @@ def train_one_epoch(
     Raises `TrainingError` when the loss is no longer a number.
     """
     model.train()
-    loss_sum, correct, seen, started = torch.zeros((), device=device), torch.zeros((), device=device), 0, 0.0
+    loss_sum, correct, seen = torch.zeros((), device=device), torch.zeros((), device=device), 0
     started = time.perf_counter()
     for images, targets in _progress(batches, label):
         images, targets = _to_device(images, device), targets.to(device, non_blocking=True)  # noqa: PLW2901

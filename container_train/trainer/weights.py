@@ -88,7 +88,8 @@ def _how_to_provide(backbone: Backbone) -> str:
     example = backbone.url.rpartition("/")[2] if backbone.url else f"{backbone.name}.pth"
     return (
         f"Provide {example} in a channel named `pretrained` (or --pretrained DIR), or put it into "
-        "docker/weights and rebuild the image, or start from random numbers with --weights none"
+        "docker/weights and rebuild the image, or start from random numbers with the "
+        "hyperparameter weights=none"
     )
 
 

@@ -93,7 +93,12 @@ def test_a_network_without_a_way_out_ends_in_a_hint_in_time(
 
     assert time.monotonic() - started < 5
     message = str(caught.value)
-    for hint in ("could not download", "channel named `pretrained`", "docker/weights", "--weights none"):
+    for hint in (
+        "could not download",
+        "channel named `pretrained`",
+        "docker/weights",
+        "hyperparameter weights=none",
+    ):
         assert hint in message
 
 
