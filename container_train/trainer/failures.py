@@ -80,5 +80,8 @@ def _report(message: str, code: int, failure_file: Path | None) -> int:
     line = " ".join(message.split())
     print(f"error: {line}", file=sys.stderr, flush=True)
     if failure_file is not None and failure_file.parent.is_dir() and not failure_file.exists():
-        failure_file.write_text(line + "\n", encoding="utf-8")
+        try:
+            failure_file.write_text(line + "\n", encoding="utf-8")
+        except OSError as error:
+            print(f"{failure_file} cannot be written: {error.strerror}", file=sys.stderr, flush=True)
     return code

@@ -9,7 +9,9 @@ sagemaker_container_log_level=20 brings the toolkit's own lines back).
 import json
 import logging
 import signal
-from collections.abc import Iterator, Mapping
+import socket
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -25,6 +27,7 @@ def main() -> None:
     if params.LOG_LEVEL_PARAM not in environment.read_hyperparameters():
         # At its own level the toolkit prints every variable of the job, 150 lines around the first metric.
         logging_config.get_logger().setLevel(logging.WARNING)
+    announce_unknown_hosts(job.hosts)
     with forward_sigterm():
         try:
             entry_point.run(
@@ -36,9 +39,37 @@ def main() -> None:
                 runner_type=runner.ProcessRunnerType,
             )
         except errors.ClientError as error:
-            if Path(environment.output_dir, "failure").exists():
+            failure_file = Path(environment.output_dir, "failure")
+            if failure_file.exists():
                 raise  # the program has written it: a sentence for a person
-            raise errors.ClientError(failure_text(error)) from error
+            text = failure_text(error)
+            write_failure(failure_file, text)
+            raise errors.ClientError(text) from error
+
+
+def write_failure(file: Path, text: str) -> None:
+    """Write the failure file, on a full disk an empty one.
+
+    If there were none and the toolkit could not write it either, it would end with exit code 0.
+    """
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        print(f"{file} cannot be written: {error.strerror}", file=sys.stderr, flush=True)
+
+
+def announce_unknown_hosts(hosts: Iterable[str]) -> None:
+    """Name the hosts that the toolkit is going to wait for: it says nothing, for up to 15 minutes."""
+    for host in hosts:
+        try:
+            socket.gethostbyname(host)
+        except OSError:
+            print(
+                f"waiting up to 15 minutes for the host name {host} of resourceconfig.json to be known; "
+                f"a container of your own knows it with --add-host {host}:127.0.0.1",
+                file=sys.stderr,
+                flush=True,
+            )
 
 
 def command_line(hyperparameters: Mapping[str, Any]) -> list[str]:
@@ -66,8 +97,14 @@ def failure_text(error: Exception) -> str:
     elif code.startswith("-"):
         cause = f"the training program died of {signal.Signals(-int(code)).name}"
     else:
-        cause = lines[-1] if lines else f"the training program ended with exit code {code}"
+        cause = _last_line(lines) or f"the training program ended with exit code {code}"
     return f"{cause}\n\n{error}"
+
+
+def _last_line(lines: list[str]) -> str:
+    """The last line of the output; the toolkit cuts `ValueError: why` in two where a pipe's piece ends."""
+    cut = len(lines) > 1 and lines[-2].replace(".", "").isidentifier()
+    return ": ".join(lines[-2:]) if cut else "".join(lines[-1:])
 
 
 @contextmanager

@@ -54,6 +54,17 @@ def test_a_full_disk_is_no_traceback(capsys: pytest.CaptureFixture[str]) -> None
     assert "No space left on device" in capsys.readouterr().err
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc, where nobody can make a file")
+def test_a_failure_file_that_cannot_be_written_changes_neither_line_nor_code(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run_program(fail(DataError("no pictures")), failure_file=Path("/proc/failure")) == 1
+
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "error: no pictures"
+    assert said[1].startswith("/proc/failure cannot be written: ")
+
+
 def test_a_defect_keeps_its_traceback(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         run_program(fail(ZeroDivisionError()), failure_file=tmp_path / "failure")

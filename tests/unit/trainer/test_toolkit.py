@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -35,14 +36,16 @@ def lay_out(base: Path, data: Path, hyperparameters: dict[str, str], *, code: Pa
     return base
 
 
-def start(base: Path, program: str = "train_model.py") -> subprocess.Popen[str]:
+def start(
+    base: Path, program: str = "train_model.py", *, before: Sequence[str] = ()
+) -> subprocess.Popen[str]:
     environment = {
         "SAGEMAKER_BASE_DIR": str(base),
         "SAGEMAKER_PROGRAM": program,
         "SAGEMAKER_TRAINING_MODULE": "trainer.toolkit_entry:main",
     }
     return subprocess.Popen(
-        [TRAIN],
+        [*before, TRAIN],
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -111,6 +114,17 @@ def test_a_defects_root_cause_leads_the_failure_file_and_its_traceback_is_in_the
     assert "in deep" in log
 
 
+def test_a_cause_that_arrives_in_two_pieces_is_one_line_again(tmp_path: Path) -> None:
+    own = (
+        "import sys, time\nsys.stderr.write('ValueError')\nsys.stderr.flush()\ntime.sleep(0.5)\n"
+        "sys.exit(': the root cause')\n"
+    )
+
+    _, _, failure = run(lay_out(tmp_path / "ml", tmp_path, {}, code=program(tmp_path, own)), "own.py")
+
+    assert failure.startswith("ValueError: the root cause\n")
+
+
 def test_a_killed_program_says_that_memory_is_the_usual_reason(tmp_path: Path) -> None:
     code = program(tmp_path, "import os\nos.kill(os.getpid(), 9)\n")
 
@@ -118,6 +132,36 @@ def test_a_killed_program_says_that_memory_is_the_usual_reason(tmp_path: Path) -
 
     assert status == 1
     assert failure.startswith("the training program was killed (signal 9), most often for lack of memory")
+
+
+NO_SPACE = ["sh", "-c", 'ulimit -f 0; trap "" XFSZ; exec "$0"']  # a file may be made, and holds nothing
+
+
+@pytest.mark.parametrize("own", ["raise SystemExit('wrong')", "import os; os.kill(os.getpid(), 9)"])
+def test_a_failure_that_cannot_be_written_down_is_no_success(tmp_path: Path, own: str) -> None:
+    base = lay_out(tmp_path / "ml", tmp_path, {}, code=program(tmp_path, own))
+
+    process = start(base, "own.py", before=NO_SPACE)
+    log, _ = process.communicate(timeout=60)
+
+    assert process.returncode == 1, log
+    assert "failure cannot be written: File too large" in log
+    assert (base / "output" / "failure").read_text() == ""
+
+
+def test_a_host_name_that_is_not_known_is_said_before_the_long_wait(tmp_path: Path) -> None:
+    base = lay_out(tmp_path / "ml", tmp_path, {})
+    resources = {"current_host": "algo-1.invalid", "hosts": ["algo-1.invalid"]}
+    (base / "input" / "config" / "resourceconfig.json").write_text(json.dumps(resources))
+    process = start(base)
+    assert process.stdout is not None
+
+    said = next((line for line in process.stdout if "waiting" in line), "")
+    process.kill()
+    process.communicate()
+
+    assert "up to 15 minutes for the host name algo-1.invalid" in said
+    assert "--add-host algo-1.invalid:127.0.0.1" in said
 
 
 def test_values_of_every_kind_reach_the_program(tmp_path: Path) -> None:
