@@ -1,14 +1,16 @@
 """`predict FILES|FOLDER…`: offline inference. The thin door to `predictor.offline` and `predictor.listing`.
 
-Exit codes: 0 every picture was answered; 1 a picture could not be read (the others are answered), or the
-model cannot be used; 2 wrong usage, or no picture was found; 130 Ctrl-C.
+Exit codes: 0 every picture was answered; 1 a picture or folder could not be read (the others are answered),
+or the model cannot be used; 2 wrong usage, or no picture was found; 130 Ctrl-C.
 """
 
 import argparse
 import contextlib
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TextIO
 
@@ -18,7 +20,7 @@ from predictor.artifact import ArtifactError
 from predictor.cpus import cpu_limit
 from predictor.listing import WRITERS
 from predictor.model import load_model
-from predictor.offline import Answer, find_pictures, predict_files
+from predictor.offline import Answer, Search, find_pictures, predict_files
 from predictor.settings import model_folder
 
 
@@ -47,17 +49,19 @@ def _count(text: str) -> int:
 def main(arguments: Sequence[str]) -> int:
     """Parse, predict, write, and return the exit code."""
     options = parse(arguments)
-    files = find_pictures(options.paths)
-    if not any(file.exists() for file in files):
-        print(f"predict: no JPEG or PNG picture in {', '.join(map(str, options.paths))}", file=sys.stderr)
+    search = find_pictures(options.paths)
+    _report_left_out(search)
+    if len(search.pictures) == len(search.missing) and not search.unreadable:
+        _report_nothing_found(search, options.paths)
         return 2
     parallel = cpu_limit()
     unreadable: list[Answer] = []
     try:
         model = load_model(options.model_dir, threads=parallel, streams=parallel)
-        answers = predict_files(model, files, top=options.top_k, parallel=parallel)
+        answers = predict_files(model, search.pictures, top=options.top_k, parallel=parallel)
         with _destination(options.output) as stream:
-            WRITERS[options.format](_watched(answers, len(files), unreadable), stream)
+            watched = _watched(answers, len(search.pictures), unreadable)
+            WRITERS[options.format](chain(watched, search.unreadable), stream)
     except ArtifactError as error:
         print(f"predict: the model cannot be used: {error}", file=sys.stderr)
         return 1
@@ -66,9 +70,26 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    unreadable += search.unreadable
     for answer in unreadable:
         print(f"predict: {answer.file}: {answer.error}", file=sys.stderr)
     return 1 if unreadable else 0
+
+
+def _report_left_out(search: Search) -> None:
+    """Say how many pictures of other formats lie in the folders: nothing is skipped in silence."""
+    if count := len(search.other_formats):
+        by_extension = Counter(file.suffix.lower() for file in search.other_formats)
+        extensions = ", ".join(f"{name} ({number})" for name, number in sorted(by_extension.items()))
+        files = "file" if count == 1 else "files"
+        print(f"predict: {count} {files} of other formats left out: {extensions}", file=sys.stderr)
+
+
+def _report_nothing_found(search: Search, paths: Sequence[Path]) -> None:
+    for path in search.missing:
+        print(f"predict: {path} does not exist", file=sys.stderr)
+    if searched := [str(path) for path in paths if path not in search.missing]:
+        print(f"predict: no JPEG or PNG picture in {', '.join(searched)}", file=sys.stderr)
 
 
 def _watched(answers: Iterable[Answer], total: int, unreadable: list[Answer]) -> Iterator[Answer]:

@@ -4,12 +4,14 @@ Called by `predictor.model` before anything of the artifact is used, and by `ser
 server is started. Nothing here runs code from the artifact: JSON, sizes and digests only.
 """
 
+import contextlib
 import hashlib
 import json
 import math
+import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -165,7 +167,8 @@ def _read_description(folder: Path) -> _Description:
     if path.stat().st_size > _DESCRIPTION_LIMIT:
         raise ArtifactError("the description is too large", where=path, remedy="Export the artifact again.")
     try:
-        content = json.loads(path.read_bytes())
+        with _readable(path):
+            content = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise ArtifactError(
             f"the description is not JSON: {error}", where=path, remedy="Export the artifact again."
@@ -202,18 +205,35 @@ def _check_content(path: Path, *, size: int, sha256: str) -> None:
     found = path.stat().st_size
     if found != size:
         raise ArtifactError(f"the file has {found} bytes instead of {size}", where=path, remedy=remedy)
-    with path.open("rb") as stream:
+    with _readable(path), path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     if digest != sha256:
         raise ArtifactError("the file was altered: its SHA-256 differs", where=path, remedy=remedy)
 
 
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn the system's refusal to read into an `ArtifactError`."""
+    try:
+        yield
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> ArtifactError:
+    remedy = "Copy or unpack the artifact again."
+    if isinstance(error, PermissionError):
+        remedy = f"Let user {os.geteuid()}, who asks, read the folder, e.g. by `chmod -R a+rX` on it."
+    return ArtifactError(f"{path.name} cannot be read: {error.strerror}", where=path, remedy=remedy)
+
+
 def _check_plain_file(path: Path, remedy: str) -> None:
     try:
         mode = path.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ArtifactError(f"{path.name}: is missing", where=path, remedy=remedy) from error
     except OSError as error:
-        reason = "is missing" if isinstance(error, FileNotFoundError | NotADirectoryError) else error.strerror
-        raise ArtifactError(f"{path.name}: {reason}", where=path, remedy=remedy) from error
+        raise _unreadable(path, error) from error
     if not stat.S_ISREG(mode):
         kind = "a link" if stat.S_ISLNK(mode) else "not a plain file"
         raise ArtifactError(

@@ -5,10 +5,11 @@ few are held at a time, so that memory does not grow with their number.
 """
 
 import os
+import stat
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from predictor.model import Model
 from predictor.ranking import Guess, rank
 
 _EXTENSIONS = {".jpg", ".jpeg", ".png"}
+_OTHER_FORMATS = {".avif", ".bmp", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".tif", ".tiff", ".webp"}
 
 
 @dataclass(frozen=True)
@@ -30,26 +32,58 @@ class Answer:
     error: str | None = None
 
 
-def find_pictures(paths: Iterable[Path]) -> list[Path]:
+@dataclass
+class Search:
+    """What was found: pictures in order, folders that cannot be read, and what was left out."""
+
+    pictures: list[Path] = field(default_factory=list)
+    unreadable: list[Answer] = field(default_factory=list)
+    missing: list[Path] = field(default_factory=list)
+    other_formats: set[Path] = field(default_factory=set)
+
+
+def find_pictures(paths: Iterable[Path]) -> Search:
     """The named files, and every JPEG and PNG file (by extension) below the named folders, sorted.
 
-    Hidden files and folders are left out of folders. A named file that does not exist is kept, for a report.
+    Hidden files and folders are left out of folders; pictures of other formats are noted, by extension.
+    A named file that does not exist is among the pictures too, for a report.
     """
+    search = Search()
     found: list[Path] = []
-    for path in paths:
-        found += _walk(path) if path.is_dir() else [path]
-    return list(dict.fromkeys(found))
+    for path in dict.fromkeys(paths):
+        found += _walk(path, search) if _is_folder(path, search) else [path]
+    search.pictures = list(dict.fromkeys(found))
+    return search
 
 
-def _walk(folder: Path) -> list[Path]:
+def _is_folder(path: Path, search: Search) -> bool:
+    """Whether a named path is a folder; one that cannot be looked at is left to `predict_file` to report."""
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        search.missing.append(path)
+    except OSError:  # Path.is_dir would raise it, too
+        return False
+    return False
+
+
+def _walk(folder: Path, search: Search) -> list[Path]:
+    """The pictures below a folder, sorted; notes in `search` what cannot be read or is left out."""
+
+    def note(error: OSError) -> None:
+        reason = f"the folder cannot be read: {error.strerror}"
+        answer = Answer(str(error.filename), error=reason)
+        search.unreadable += [answer] if answer not in search.unreadable else []
+
     pictures = []
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        pictures += [
-            Path(parent, name)
-            for name in files
-            if Path(name).suffix.lower() in _EXTENSIONS and not name.startswith(".")
-        ]
+    for parent, folders, files in os.walk(folder, onerror=note):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for file in (Path(parent, name) for name in files if not name.startswith(".")):
+            extension = file.suffix.lower()
+            if extension in _EXTENSIONS:
+                pictures.append(file)
+            elif extension in _OTHER_FORMATS:
+                search.other_formats.add(file)
     return sorted(pictures)
 
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from running_server import CODE, command_environment
+from running_server import CODE, command_environment, without_the_right_to_read_all
 from tiny_artifact import CLASSES
 
 
@@ -22,6 +22,7 @@ def _predict(base: Path, *arguments: str | Path) -> subprocess.CompletedProcess[
         text=True,
         check=False,
         timeout=60,
+        preexec_fn=without_the_right_to_read_all,
     )
 
 
@@ -116,6 +117,47 @@ def test_a_folder_without_pictures_is_wrong_usage(base_folder: Path, tmp_path: P
     assert f"no JPEG or PNG picture in {tmp_path}" in done.stderr
 
 
+def test_a_path_that_does_not_exist_is_wrong_usage(base_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = _predict(base_folder, tmp_path / "nope", tmp_path / "nope", tmp_path / "empty")
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        f"predict: {tmp_path / 'nope'} does not exist",
+        f"predict: no JPEG or PNG picture in {tmp_path / 'empty'}",
+    ]
+
+
+def test_a_folder_that_cannot_be_read_is_said_and_the_others_are_answered(
+    base_folder: Path, pictures: Path
+) -> None:
+    (pictures / "b").chmod(0)
+    done = _predict(base_folder, pictures, "--format", "json")
+    (pictures / "b").chmod(0o700)
+    assert done.returncode == 1
+    *good, locked = json.loads(done.stdout)
+    error = "the folder cannot be read: Permission denied"
+    assert locked == {"file": str(pictures / "b"), "error": error}
+    assert [Path(answer["file"]).name for answer in good] == ["one.jpeg", "z.png"]
+    assert done.stderr == f"predict: {pictures / 'b'}: {error}\n"
+
+
+def test_a_picture_in_a_folder_that_cannot_be_entered_is_said(base_folder: Path, pictures: Path) -> None:
+    (pictures / "b").chmod(0)
+    done = _predict(base_folder, pictures / "b" / "two.JPG", "--format", "csv")
+    (pictures / "b").chmod(0o700)
+    assert done.returncode == 1
+    assert done.stderr == f"predict: {pictures / 'b' / 'two.JPG'}: Permission denied\n"
+
+
+def test_pictures_of_other_formats_are_counted(base_folder: Path, pictures: Path, jpeg: bytes) -> None:
+    for name in ("a/x.webp", "a/y.WEBP", "b/z.tif"):
+        (pictures / name).write_bytes(jpeg)
+    done = _predict(base_folder, pictures, pictures / "a", "--format", "json")
+    assert done.returncode == 0
+    assert len(json.loads(done.stdout)) == 3
+    assert done.stderr == "predict: 3 files of other formats left out: .tif (1), .webp (2)\n"
+
+
 @pytest.mark.parametrize("arguments", [["x.jpg", "--top-k", "0"], ["x.jpg", "--format", "xml"], []])
 def test_wrong_arguments_are_wrong_usage(base_folder: Path, arguments: list[str]) -> None:
     done = _predict(base_folder, *arguments)
@@ -127,6 +169,23 @@ def test_a_missing_model_is_said_with_its_place(tmp_path: Path, pictures: Path) 
     done = _predict(tmp_path / "nowhere", pictures)
     assert done.returncode == 1
     assert f"{tmp_path}/nowhere/model" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["artifact.json", "model.bin", "."])
+def test_a_model_that_may_not_be_read_is_said(
+    base_folder: Path, pictures: Path, tmp_path: Path, name: str
+) -> None:
+    model = tmp_path / "locked"
+    shutil.copytree(base_folder / "model", model)
+    (model / name).chmod(0)
+    done = _predict(base_folder, pictures, "--model-dir", model)
+    (model / name).chmod(0o700)
+    assert done.returncode == 1
+    file = "artifact.json" if name == "." else name
+    said = f"the model cannot be used: {file} cannot be read: Permission denied ({model / file}). "
+    assert done.stderr.startswith(f"predict: {said}Let user {os.geteuid()}")
+    assert "chmod -R a+rX" in done.stderr
     assert "Traceback" not in done.stderr
 
 
