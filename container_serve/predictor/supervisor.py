@@ -90,7 +90,17 @@ def _private_folder() -> Iterator[Path]:
             f"no temporary folder can be made: {error.strerror}. Make /tmp writable, or set TMPDIR."
         ) from error
     with created as folder:
+        _check_executable(base)
         yield Path(folder)
+
+
+def _check_executable(folder: str) -> None:
+    """Java unpacks native code into the temporary folder and loads it from there."""
+    if os.statvfs(folder).f_flag & os.ST_NOEXEC:
+        raise ServeError(
+            f"the temporary folder {folder} is mounted noexec, and the model server must load code from it. "
+            "Mount it with exec, e.g. `docker run --tmpfs /tmp:exec`, or set TMPDIR to another folder."
+        )
 
 
 def _check_model(children: Children, settings: ServerSettings, environment: Mapping[str, str]) -> bool:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,13 @@ from urllib.parse import urlsplit
 import numpy as np
 import psutil
 import pytest
-from running_server import CODE, RunningServer, command_environment, free_port
+from running_server import (
+    CODE,
+    RunningServer,
+    command_environment,
+    free_port,
+    without_the_right_to_read_all,
+)
 from tiny_artifact import description, write_description, write_tiny_artifact
 
 from launcher.process_backend import ProcessBackend
@@ -45,6 +52,7 @@ def _serve(base: Path, **variables: str) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
         timeout=60,
+        preexec_fn=without_the_right_to_read_all,
     )
 
 
@@ -178,6 +186,30 @@ def test_a_read_only_machine_is_said(base_folder: Path, tmp_path: Path) -> None:
     assert "no temporary folder can be made" in done.stderr
 
 
+@pytest.fixture
+def noexec_folder() -> Iterator[Path]:
+    """An empty folder with a short name, mounted as `docker run --tmpfs` mounts one."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "noexec", "tmpfs", folder], check=False)
+    if mounted.returncode != 0:
+        folder.rmdir()
+        pytest.skip("a noexec folder needs the right to mount a tmpfs")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+    folder.rmdir()
+
+
+def test_a_temporary_folder_without_exec_is_said_before_the_start(
+    base_folder: Path, noexec_folder: Path
+) -> None:
+    done = _serve(base_folder, TMPDIR=str(noexec_folder))
+    assert done.returncode == 1
+    assert f"the temporary folder {noexec_folder} is mounted noexec" in done.stderr
+    assert "--tmpfs /tmp:exec" in done.stderr
+    assert done.stdout == ""
+    assert not list(noexec_folder.iterdir())
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -201,6 +233,16 @@ def test_an_altered_artifact_is_not_served(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "the model cannot be served: the file was altered" in done.stderr
     assert str(folder / "model.bin") in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_model_that_may_not_be_read_is_not_served(tmp_path: Path) -> None:
+    folder = write_tiny_artifact(tmp_path / "model")
+    (folder / "model.bin").chmod(0)
+    done = _serve(tmp_path)
+    assert done.returncode == 1
+    said = "serve: the model cannot be served: model.bin cannot be read: Permission denied"
+    assert f"{said} ({folder / 'model.bin'}). Let user" in done.stderr
     assert "Traceback" not in done.stderr
 
 
