@@ -128,6 +128,51 @@ def test_19_megabytes_are_taken_and_21_are_413(server: RunningServer, jpeg: byte
     assert server.ask(b"\0" * (21 * 2**20), Content_Type=NPY).status == 413
 
 
+FORM = "application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        *((method, "/invocations", 200) for method in ("GET", "PUT", "DELETE")),
+        *(("POST", path, 200) for path in ("/predictions/model", "/models/model/invoke", "/model/predict")),
+        ("OPTIONS", "/", 200),
+        ("OPTIONS", "/invocations", 200),
+        ("GET", "/api-description", 200),
+        ("POST", "/ping", 200),
+        ("GET", "/", 405),
+        ("GET", "/models", 404),
+        ("POST", "/predictions/other", 404),
+        ("POST", "/invocations?x=%zz", 500),
+    ],
+)
+def test_the_model_server_routes_as_the_page_says(
+    server: RunningServer, jpeg: bytes, method: str, path: str, status: int
+) -> None:
+    answer = server.ask(jpeg, method=method, path=path, Content_Type="image/jpeg")
+    assert answer.status == status
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        (b"x", {"Content_Type": "image/jpeg", "X_Long": "x" * 9000}, 400),
+        (b"\xff\xfe=%zz", {"Content_Type": FORM}, 500),
+    ],
+)
+def test_what_never_reaches_a_worker_gets_the_model_servers_own_error(
+    server: RunningServer, body: bytes, headers: dict[str, str], status: int
+) -> None:
+    answer = server.ask(body, **headers)
+    assert (answer.status, answer.json()["code"]) == (status, status)
+
+
+def test_an_array_of_an_impossible_shape_is_400(server: RunningServer) -> None:
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': (0, {10**30}, 3, 3)}}".encode()
+    answer = server.ask(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header, Content_Type=NPY)
+    assert (answer.status, answer.json()["error"]["code"]) == (400, "bad_request")
+
+
 def test_the_server_still_answers_after_all_that(server: RunningServer, jpeg: bytes) -> None:
     assert all(server.ask(jpeg, Content_Type="image/jpeg").status == 200 for _ in range(20))
 
@@ -137,7 +182,7 @@ def test_the_log_has_the_requests_but_no_pings(server: RunningServer, jpeg: byte
     server.ask(jpeg, Content_Type="image/jpeg")
     log = server.log.read_text()
     assert '"POST /invocations HTTP/1.1" 200' in log
-    assert "ping" not in log
+    assert "GET /ping" not in log
     assert "[METRICS]" not in log
     assert "Traceback" not in log
 
