@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,82 @@ def test_no_data_folder_is_said_and_is_a_wrong_setting(name: str, tmp_path: Path
     assert "nowhere does not exist" in done.stderr
     assert "train/, valid/ and test/" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def lose_a_class(data: Path) -> None:
+    shutil.rmtree(data / "valid/002.Green")
+
+
+def gain_a_class(data: Path) -> None:
+    shutil.copytree(data / "test/002.Green", data / "test/004.Yellow")
+
+
+def empty_a_class(data: Path) -> None:
+    for file in (data / "train/003.Blue").iterdir():
+        file.unlink()
+
+
+def drop_a_split(data: Path) -> None:
+    shutil.rmtree(data / "valid")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lose_a_class, "/valid lacks 002.Green: every split needs the same classes"),
+        (gain_a_class, "/test has 004.Yellow, which train lacks: every split needs the same classes"),
+        (empty_a_class, "/train has no pictures for 003.Blue: add some or remove the class"),
+        (drop_a_split, "/valid is missing. It needs train/, valid/ and test/"),
+    ],
+)
+def test_a_folder_that_cannot_be_trained_on_is_a_wrong_setting_and_starts_nothing(
+    pictures: Path, tmp_path: Path, spoil: Callable[[Path], None], message: str
+) -> None:
+    data = Path(shutil.copytree(pictures, tmp_path / "data"))
+    spoil(data)
+
+    done = script("launch_training.py", "--data", data, "--backend", "process", "--output", tmp_path / "runs")
+
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(f"error: {data}{message}")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--batch-size", "0"], "error: batch-size must be a number from 1, not 0"),
+        (["--backbone", "resnet5O"], "error: unknown backbone 'resnet5O': the known ones are resnet50, "),
+    ],
+)
+def test_a_wrong_hyperparameter_fails_the_job_with_the_jobs_own_words(
+    pictures: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    done = script(
+        "launch_training.py", "--data", pictures, "--backend", "process", "--output", tmp_path, *arguments
+    )
+
+    assert done.returncode == 1
+    assert any(line.startswith(message) for line in done.stderr.splitlines())
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "latest").exists()
+
+
+def test_pictures_of_which_none_can_be_read_fail_the_job(pictures: Path, tmp_path: Path) -> None:
+    data = Path(shutil.copytree(pictures, tmp_path / "data"))
+    for file in (data / "train").rglob("*.jpg"):
+        file.write_text("no picture")
+
+    done = script(
+        "launch_training.py",
+        *("--data", data, "--backend", "process", "--output", tmp_path / "runs"),
+        *("--backbone", "efficientnet_lite0", "--set", "weights=none", "--set", "max-unreadable=1"),
+    )
+
+    assert done.returncode == 1
+    assert "error: none of the pictures of 001.Red_dog, 002.Green, 003.Blue in " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(list((tmp_path / "runs").glob("*/output/failure"))) == 1
 
 
 def test_docker_not_running_is_said_with_both_ways_out(pictures: Path, tmp_path: Path) -> None:

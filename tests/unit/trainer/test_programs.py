@@ -3,8 +3,10 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +83,7 @@ def test_a_trial_reports_without_test_pictures_and_exports_nothing(pictures: Pat
     [
         (["--batch-size", "0"], 2, "error: batch-size must be a number from 1, not 0"),
         (["--bogus", "1"], 2, "error: unrecognized arguments: --bogus 1 (see train_model.py --help)"),
+        (["--backbone", "resnet5O"], 2, "error: unknown backbone 'resnet5O': the known ones are resnet50, "),
         (["--weights", "none"], 1, "error: there is no data folder "),
     ],
 )
@@ -90,6 +93,41 @@ def test_a_mistake_is_one_clear_line(tmp_path: Path, arguments: list[str], code:
     assert done.returncode == code
     assert done.stderr.splitlines()[-1].startswith(message)
     assert "Traceback" not in done.stderr
+
+
+def empty_a_class(data: Path) -> None:
+    for file in (data / "train/003.blue").iterdir():
+        file.unlink()
+
+
+def lose_a_class(data: Path) -> None:
+    shutil.rmtree(data / "valid/003.blue")
+
+
+def spoil_every_file(data: Path) -> None:
+    for file in (data / "train").rglob("*.jpg"):
+        file.write_text("no picture")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (empty_a_class, "the class folder DATA/train/003.blue is empty; put pictures into it"),
+        (lose_a_class, "DATA/valid has other classes than DATA/train: 003.blue missing"),
+        (spoil_every_file, "none of the 24 files in DATA/train can be read as a picture: train/001.red_"),
+    ],
+)
+def test_a_folder_that_cannot_be_trained_on_fails_and_leaves_no_model(
+    pictures: Path, tmp_path: Path, spoil: Callable[[Path], None], message: str
+) -> None:
+    spoil(pictures)
+
+    done = run("train_model.py", "--weights", "none", *QUICK, "--data", pictures, base=tmp_path / "ml")
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: " + message.replace("DATA", str(pictures)))
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "ml" / "model").exists()
 
 
 def test_the_help_shows_every_default() -> None:
