@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -128,9 +129,6 @@ def test_19_megabytes_are_taken_and_21_are_413(server: RunningServer, jpeg: byte
     assert server.ask(b"\0" * (21 * 2**20), Content_Type=NPY).status == 413
 
 
-FORM = "application/x-www-form-urlencoded"
-
-
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
@@ -153,18 +151,16 @@ def test_the_model_server_routes_as_the_page_says(
     assert answer.status == status
 
 
-@pytest.mark.parametrize(
-    ("body", "headers", "status"),
-    [
-        (b"x", {"Content_Type": "image/jpeg", "X_Long": "x" * 9000}, 400),
-        (b"\xff\xfe=%zz", {"Content_Type": FORM}, 500),
-    ],
-)
-def test_what_never_reaches_a_worker_gets_the_model_servers_own_error(
-    server: RunningServer, body: bytes, headers: dict[str, str], status: int
-) -> None:
-    answer = server.ask(body, **headers)
-    assert (answer.status, answer.json()["code"]) == (status, status)
+def test_a_form_that_does_not_decode_gets_the_model_servers_own_error(server: RunningServer) -> None:
+    answer = server.ask(b"\xff\xfe=%zz", Content_Type="application/x-www-form-urlencoded")
+    assert (answer.status, answer.json()["code"]) == (500, 500)
+
+
+def test_what_is_not_http_is_400(server: RunningServer) -> None:
+    # Not over-long headers: the server closes while they are still sent, and the client may see only that.
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(b"garbage\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
 
 
 def test_an_array_of_an_impossible_shape_is_400(server: RunningServer) -> None:
