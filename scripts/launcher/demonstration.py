@@ -5,7 +5,7 @@ Called by `demo.py`. Everything shown is measured in this run or read from the a
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ def run(
     `on_line` gets the training job's log; the endpoint's, a line for each picture, goes to the job's folder.
     """
     console = Console()
-    files = evaluation.split_files(data / "test")
+    classes = evaluation.split_files(data / "test")
     with stages.time("train"):
         job = backend.train(training, runs, on_line)
     jobs.point_latest(job)
@@ -72,13 +72,14 @@ def run(
                 backend.deploy(*endpoint_requests, port=0, on_line=lambda line: print(line, file=log))
             )
             client = stack.enter_context(EndpointClient.connect(endpoint.url))
-        with stages.time(f"ask about {len(files)} pictures"):
-            answers = ask(client, files, clients)
+        with stages.time(f"ask about {len(classes)} pictures"):
+            answers = ask(client, list(classes), clients)
     artifact = json.loads((job.folder / "model/artifact.json").read_text(encoding="utf-8"))
-    chosen = evaluation.choose([file for file in files if not answers[file].error], examples, seed)
+    readable = {file: name for file, name in classes.items() if not answers[file].error}
+    chosen = {file: classes[file] for file in evaluation.choose(readable, examples, seed)}
     console.print(example_table(chosen, answers, artifact))
     console.print(origin(backend.name, data, artifact), soft_wrap=True)
-    measured = evaluation.accuracy(answers.items())
+    measured = evaluation.accuracy(answers, classes)
     console.print(accuracy_lines(measured, job), soft_wrap=True)
     console.print(stage_table(stages))
     check(measured, job)
@@ -92,13 +93,15 @@ def ask(client: EndpointClient, files: Sequence[Path], clients: int) -> dict[Pat
     return {file: reply[0] for file, reply in zip(files, replies, strict=True)}
 
 
-def example_table(chosen: Sequence[Path], answers: dict[Path, Prediction], artifact: dict[str, Any]) -> Table:
+def example_table(
+    chosen: Mapping[Path, str], answers: Mapping[Path, Prediction], artifact: dict[str, Any]
+) -> Table:
     """Return the five most probable breeds of some pictures, beside what they are."""
     labels = {entry["name"]: entry["label"] for entry in artifact["classes"]}
     table = Table("picture", "truth", "endpoint's answer", "probability", title="Pictures of the test split")
     table.columns[3].justify = "right"
-    for file in chosen:
-        truth, answer = file.parent.name, answers[file]
+    for file, truth in chosen.items():
+        answer = answers[file]
         mark = "✓" if answer.top[0].name == truth else "✗"
         table.add_section()
         add_ranking(table, [file.name, f"{labels.get(truth, truth)} {mark}"], answer, top_k=5)

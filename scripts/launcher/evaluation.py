@@ -1,10 +1,10 @@
 """How well an endpoint names pictures whose breed is known.
 
-Called by `demonstration`: a picture's truth is the name of its class folder.
+Called by `demonstration`: a picture's class is the name of its folder in the split.
 """
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,29 +26,30 @@ class Accuracy:
         return self.right / self.answered if self.answered else 0.0
 
 
-def split_files(split: Path) -> list[Path]:
-    """Return the pictures of a split, class folder by class folder."""
-    return pictures.find(sorted(folder for folder in split.iterdir() if folder.is_dir()))
+def split_files(split: Path) -> dict[Path, str]:
+    """Return the class of each picture of a split: the folder directly below it, as training reads it."""
+    folders = sorted(each for each in split.iterdir() if each.is_dir() and not each.name.startswith("."))
+    return {file: file.relative_to(split).parts[0] for file in pictures.find(folders)}
 
 
-def choose(files: Sequence[Path], count: int, seed: int) -> list[Path]:
+def choose(classes: Mapping[Path, str], count: int, seed: int) -> list[Path]:
     """Choose pictures of as many different classes, the same ones for the same seed."""
     chance = random.Random(seed)  # noqa: S311 - a choice of examples
     by_class: dict[str, list[Path]] = {}
-    for file in files:
-        by_class.setdefault(file.parent.name, []).append(file)
+    for file, name in classes.items():
+        by_class.setdefault(name, []).append(file)
     return [
         chance.choice(by_class[name]) for name in chance.sample(sorted(by_class), min(count, len(by_class)))
     ]
 
 
-def accuracy(answers: Iterable[tuple[Path, Prediction]]) -> Accuracy:
-    """Count the answers whose first class is the picture's folder."""
+def accuracy(answers: Mapping[Path, Prediction], classes: Mapping[Path, str]) -> Accuracy:
+    """Count the answers whose most probable class is the picture's."""
     right, answered, unreadable = 0, 0, []
-    for file, prediction in answers:
+    for file, prediction in answers.items():
         if prediction.error:
             unreadable.append(prediction)
         else:
             answered += 1
-            right += prediction.top[0].name == file.parent.name
+            right += prediction.top[0].name == classes[file]
     return Accuracy(right, answered, tuple(unreadable))

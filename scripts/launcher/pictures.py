@@ -13,6 +13,13 @@ from launcher.errors import SettingsError
 
 Image.init()  # Pillow loads its decoders at first use; two threads that do so at once see half of them
 
+# Raster formats only: Pillow would also hand EPS and PDF to outside programs.
+FORMATS = ("WEBP", "BMP", "GIF", "TIFF", "PPM")
+KEPT_MODES = {
+    "L",
+    "RGB",
+    "I;16",
+}  # 16-bit grey reaches the endpoint as it is: a conversion here would clip it
 JPEG, PNG, NPY = "image/jpeg", "image/png", "application/x-npy"
 SIGNATURES = {b"\xff\xd8\xff": JPEG, b"\x89PNG\r\n\x1a\n": PNG, b"\x93NUMPY": NPY}
 # What counts as a picture in a folder: the list of `trainer.images`, with which the job reads it.
@@ -54,8 +61,10 @@ def readable(file: Path) -> tuple[bytes, str]:
             return body, media_type
     converted = BytesIO()
     try:
-        with Image.open(BytesIO(body)) as picture:
-            ImageOps.exif_transpose(picture).convert("RGB").save(converted, "PNG")
+        with Image.open(BytesIO(body), formats=FORMATS) as picture:
+            upright = ImageOps.exif_transpose(picture)
+            keep = upright.mode in KEPT_MODES
+            (upright if keep else upright.convert("RGB")).save(converted, "PNG")
     except (OSError, ValueError, Image.DecompressionBombError):
         return body, PNG if file.suffix.lower() == ".png" else JPEG
     return converted.getvalue(), PNG

@@ -13,26 +13,38 @@ from launcher.predictions import Prediction, Ranked
 
 def test_unreadable_files_are_counted_apart_from_right_and_wrong() -> None:
     akita = (Ranked("001.Akita", "Akita", 0.9),)
-    answers = [
-        (Path("test/001.Akita/a.jpg"), Prediction("a", akita)),
-        (Path("test/002.Beagle/b.jpg"), Prediction("b", akita)),
-        (Path("test/002.Beagle/c.jpg"), Prediction("c", error="400 bad_request: not a picture")),
-    ]
+    classes = {Path("a.jpg"): "001.Akita", Path("b.jpg"): "002.Beagle", Path("c.jpg"): "002.Beagle"}
+    answers = {
+        Path("a.jpg"): Prediction("a", akita),
+        Path("b.jpg"): Prediction("b", akita),
+        Path("c.jpg"): Prediction("c", error="400 bad_request: not a picture"),
+    }
 
-    measured = evaluation.accuracy(answers)
+    measured = evaluation.accuracy(answers, classes)
 
     assert (measured.right, measured.answered, measured.share) == (1, 2, 0.5)
     assert [each.file for each in measured.unreadable] == ["c"]
 
 
 def test_examples_are_of_different_classes_and_the_same_for_the_same_seed() -> None:
-    files = [Path(f"test/{breed:03}/{number}.jpg") for breed in range(20) for number in range(9)]
+    files = {Path(f"{breed}-{number}.jpg"): f"{breed:03}" for breed in range(20) for number in range(9)}
 
     chosen = evaluation.choose(files, 6, seed=1)
 
-    assert len({file.parent for file in chosen}) == 6
+    assert len({files[file] for file in chosen}) == 6
     assert chosen == evaluation.choose(files, 6, seed=1)
     assert chosen != evaluation.choose(files, 6, seed=2)
+
+
+def test_a_pictures_class_is_the_folder_below_the_split_however_deep_it_lies(tmp_path: Path) -> None:
+    for name in ("001.Akita/a.png", "001.Akita/puppies/b.png", ".hidden/c.png"):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+
+    classes = evaluation.split_files(tmp_path)
+
+    assert {file.name: name for file, name in classes.items()} == {"a.png": "001.Akita", "b.png": "001.Akita"}
 
 
 def job(**metrics: float) -> FinishedJob:
