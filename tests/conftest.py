@@ -1,11 +1,21 @@
 """Marks each test by the folder it lies in, and brings the pictures that tests look at."""
 
+import signal
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 MARKS = ("unit", "container", "local_mode", "aws")
+
+
+def pytest_configure() -> None:
+    """Let the programs under test be interrupted, also where this run was started in the background.
+
+    A shell starts background jobs with SIGINT ignored, and that is handed down to every descendant.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
