@@ -18,6 +18,7 @@ from launcher.docker_backend import LABEL, DockerBackend
 from launcher.hosting import RunningEndpoint
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the marks in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of this folder in one worker."""
     for item in items:
