@@ -5,7 +5,6 @@ unit tests.
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import docker
 import pytest
@@ -18,12 +17,9 @@ from launcher.docker_backend import LABEL, DockerBackend
 from launcher.hosting import RunningEndpoint
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the marks in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of this folder in one worker."""
-    for item in items:
-        if item.path.parent == Path(__file__).parent:
-            item.add_marker(pytest.mark.xdist_group("containers"))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Keep the tests of this folder in one worker: two builds at once would race."""
+    item.add_marker(pytest.mark.xdist_group("containers"))
 
 
 @pytest.fixture(scope="session")
