@@ -28,6 +28,7 @@ class Metric:
 
 
 METRICS = (
+    Metric("extract:images_per_second", "higher", "throughput of computing the frozen backbone's features"),
     Metric("train:loss", "lower", "mean cross-entropy of the epoch's training pictures"),
     Metric("train:accuracy", "higher", "share of the epoch's training pictures named right"),
     Metric("train:images_per_second", "higher", "training throughput of the epoch"),
@@ -35,6 +36,14 @@ METRICS = (
     Metric("validation:accuracy", "higher", "share of the valid split named right"),
     Metric("test:loss", "lower", "mean cross-entropy over the test split, once, of the best epoch"),
     Metric("test:accuracy", "higher", "share of the test split named right, once, of the best epoch"),
+    Metric(
+        "test:top5_accuracy", "higher", "share of the test split whose right name is among the first five"
+    ),
+    Metric(
+        "test:expected_calibration_error",
+        "lower",
+        "mean distance of confidence from accuracy over the test split, after the temperature",
+    ),
 )
 
 NAMES = frozenset(metric.name for metric in METRICS)
