@@ -6,24 +6,24 @@ from pathlib import Path
 
 import numpy as np
 import torch
-
-from trainer.engine import Evaluation
+from torch import Tensor
 
 
 def write_predictions(
-    folder: Path, evaluation: Evaluation, *, files: Sequence[str], classes: Sequence[str]
+    folder: Path, *, logits: Tensor, targets: Tensor, files: Sequence[str], classes: Sequence[str]
 ) -> None:
     """Write `test_predictions.csv` and `test_probabilities.npy`, float32 (N, classes), rows alike.
 
-    `files` and `classes` are in the order of the evaluation's rows and columns.
+    `logits` (N, classes) and `targets` (N) have their rows in the order of `files`, and the columns
+    and class indices in that of `classes`. Probabilities are the logits' softmax.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    probabilities = torch.softmax(evaluation.logits, dim=1)
+    probabilities = torch.softmax(logits.float(), dim=1)
     confidence, predicted = probabilities.max(dim=1)
     with (folder / "test_predictions.csv").open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(["file", "target", "predicted", "probability"])
-        rows = zip(files, evaluation.targets.tolist(), predicted.tolist(), confidence.tolist(), strict=True)
+        rows = zip(files, targets.tolist(), predicted.tolist(), confidence.tolist(), strict=True)
         writer.writerows(
             (file, classes[target], classes[guess], f"{probability:.6f}")
             for file, target, guess, probability in rows
