@@ -4,14 +4,14 @@ Called by the entry scripts; the error classes below are raised all over the pac
 """
 
 import errno
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
+
+from trainer.termination import Stop, Terminated
 
 _NOT_WRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS}
-SUCCESS, FAILED, USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+SUCCESS, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
 class TrainerError(Exception):
@@ -42,36 +42,30 @@ class ExportError(TrainerError):
     """The model artifact could not be written or does not answer like the trained model."""
 
 
-class Terminated(BaseException):
-    """SIGTERM arrived: the platform stops the job."""
-
-
-def run_program(program: Callable[[], None], *, failure_file: Path | None) -> int:
+def run_program(program: Callable[[Stop], None], *, failure_file: Path | None) -> int:
     """Run an entry script's work and return its exit code.
 
-    A `TrainerError`, a full disk and a stop become one line on stderr, which is also written to
-    `failure_file` unless the file is there already. Anything else is a defect and keeps its traceback.
+    A `TrainerError`, a full disk and Ctrl-C become one line on stderr, which is also written to
+    `failure_file` unless the file is there already. SIGTERM is no failure: what was done is kept, the
+    same command goes on from there, and the code is 0. Anything else is a defect and keeps its traceback.
     """
-    before = signal.signal(signal.SIGTERM, _terminate)
-    try:
-        program()
-        return SUCCESS
-    except TrainerError as error:
-        return _report(str(error), error.exit_code, failure_file)
-    except KeyboardInterrupt:
-        return _report("interrupted", INTERRUPTED, failure_file)
-    except Terminated:
-        return _report("stopped by SIGTERM before training was complete", TERMINATED, failure_file)
-    except OSError as error:
-        if error.errno not in _NOT_WRITABLE:
-            raise
-        return _report(f"cannot write {error.filename or 'a file'}: {error.strerror}", FAILED, failure_file)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _terminate(signal_number: int, frame: FrameType | None) -> None:
-    raise Terminated
+    stop = Stop()
+    with stop.installed():
+        try:
+            program(stop)
+            return SUCCESS
+        except TrainerError as error:
+            return _report(str(error), error.exit_code, failure_file)
+        except KeyboardInterrupt:
+            return _report("interrupted", INTERRUPTED, failure_file)
+        except Terminated:
+            print("stopped by SIGTERM; the same command continues from here", file=sys.stderr, flush=True)
+            return SUCCESS
+        except OSError as error:
+            if error.errno not in _NOT_WRITABLE:
+                raise
+            message = f"cannot write {error.filename or 'a file'}: {error.strerror}"
+            return _report(message, FAILED, failure_file)
 
 
 def _report(message: str, code: int, failure_file: Path | None) -> int:

@@ -2,18 +2,28 @@
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from torch.utils.data import DataLoader, Dataset
 
-from trainer.data import RobustImageFolder, make_loader
 from trainer.failures import DataError, UsageError, run_program
-from trainer.transforms import Preprocessing, evaluation_transform
+from trainer.termination import Stop
+
+Program = Callable[[Stop], None]
 
 
-def fail(error: BaseException) -> Callable[[], None]:
-    def program() -> None:
+@pytest.fixture(autouse=True)
+def _bring_the_handler_back() -> Iterator[None]:
+    """A program that was stopped leaves SIGTERM ignored: it is about to end, this one is not."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def fail(error: BaseException) -> Program:
+    def program(stop: Stop) -> None:
         raise error
 
     return program
@@ -22,19 +32,14 @@ def fail(error: BaseException) -> Callable[[], None]:
 @pytest.mark.parametrize(
     ("program", "code", "line"),
     [
-        (lambda: None, 0, ""),
+        (lambda stop: None, 0, ""),
         (fail(DataError("no pictures\n  at all")), 1, "no pictures at all"),
         (fail(UsageError("epochs must be 1")), 2, "epochs must be 1"),
-        (lambda: signal.raise_signal(signal.SIGINT), 130, "interrupted"),
-        (
-            lambda: os.kill(os.getpid(), signal.SIGTERM),
-            143,
-            "stopped by SIGTERM before training was complete",
-        ),
+        (lambda stop: signal.raise_signal(signal.SIGINT), 130, "interrupted"),
     ],
 )
 def test_every_end_has_its_code_and_its_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], program: Callable[[], None], code: int, line: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], program: Program, code: int, line: str
 ) -> None:
     failure = tmp_path / "failure"
 
@@ -44,9 +49,37 @@ def test_every_end_has_its_code_and_its_line(
     assert (failure.read_text() if failure.exists() else "") == (f"{line}\n" if line else "")
 
 
+def stop_at_once(stop: Stop) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def stop_when_the_step_is_done(stop: Stop) -> None:
+    with stop.deferred():
+        os.kill(os.getpid(), signal.SIGTERM)
+    stop.check()
+
+
+@pytest.mark.parametrize("program", [stop_at_once, stop_when_the_step_is_done])
+def test_a_stop_is_no_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str], program: Program) -> None:
+    assert run_program(program, failure_file=tmp_path / "failure") == 0
+
+    assert capsys.readouterr().err == "stopped by SIGTERM; the same command continues from here\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failure_while_stopping_is_a_failure(tmp_path: Path) -> None:
+    def program(stop: Stop) -> None:
+        with stop.deferred():
+            os.kill(os.getpid(), signal.SIGTERM)
+        raise DataError("no pictures")
+
+    assert run_program(program, failure_file=tmp_path / "failure") == 1
+    assert (tmp_path / "failure").read_text() == "no pictures\n"
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_is_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
-    def program() -> None:
+    def program(stop: Stop) -> None:
         with Path("/dev/full").open("w") as stream:
             stream.write("x")
 
@@ -77,14 +110,20 @@ def test_the_first_failure_stays_in_the_file(tmp_path: Path) -> None:
     assert (tmp_path / "failure").read_text() == "first\n"
 
 
-def test_a_loader_processs_error_is_one_line_too(
-    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    split = RobustImageFolder(pictures / "train", evaluation_transform(Preprocessing(resize=40, crop=32)))
-    loader = make_loader(split, batch_size=4, workers=1, seed=0, shuffle=False)
-    (pictures / split.files[9]).unlink()
+class LostPicture(Dataset[int]):
+    """Pictures of which one has gone since the job started."""
 
-    assert run_program(lambda: list(loader) and None, failure_file=None) == 1
+    def __len__(self) -> int:
+        return 1
 
-    error = capsys.readouterr().err.splitlines()[-1]
-    assert error.startswith(f"error: {pictures / split.files[9]} could be read when the job started")
+    def __getitem__(self, index: int) -> int:
+        raise DataError("9.jpg could be read when the job started")
+
+
+def test_a_loader_processs_error_is_one_line_too(capsys: pytest.CaptureFixture[str]) -> None:
+    def program(stop: Stop) -> None:
+        list(DataLoader(LostPicture(), num_workers=1))
+
+    assert run_program(program, failure_file=None) == 1
+
+    assert capsys.readouterr().err == "error: 9.jpg could be read when the job started\n"
