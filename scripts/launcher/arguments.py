@@ -5,6 +5,7 @@ A hyperparameter that is not given is not sent: the trainer's defaults are the o
 
 import argparse
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,7 @@ def add_training(to: argparse.ArgumentParser, *, image_flag: str = "--image") ->
     to.add_argument(
         "--max-runtime", type=positive, default=86_400, metavar="SECONDS", help="the job is stopped then"
     )
+    _add_resources(to)
     group = to.add_argument_group("hyperparameters (the trainer's defaults where nothing is given)")
     for name in FLAGS:
         group.add_argument(f"--{name}", metavar="VALUE")
@@ -73,11 +75,41 @@ def add_training(to: argparse.ArgumentParser, *, image_flag: str = "--image") ->
     group.add_argument("--hyperparameters", type=Path, metavar="FILE.json", help="an object, name to value")
 
 
+def _add_resources(to: argparse.ArgumentParser) -> None:
+    """Add what a job is given to run with."""
+    to.add_argument(
+        "--checkpoints",
+        type=_place,
+        metavar="FOLDER|URI",
+        help="keeps the job's checkpoints; a job that finds some there continues from them",
+    )
+    to.add_argument("--instances", type=positive, default=1, metavar="N", help="hosts that train together")
+    to.add_argument(
+        "--volume-gb", type=positive, default=requests.VOLUME_GB, metavar="N", help="an instance's disk"
+    )
+    to.add_argument(
+        "--input-mode",
+        choices=requests.INPUT_MODES,
+        default=requests.INPUT_MODES[0],
+        help="File: an instance copies the data to its disk first; FastFile: it streams them. "
+        "On this machine both read them where they lie",
+    )
+
+
 def positive(text: str) -> int:
     """Read a whole number from 1 (an argparse type)."""
     if int(text) < 1:
         raise argparse.ArgumentTypeError("must be 1 or more")
     return int(text)
+
+
+def _place(text: str) -> str:
+    """Read a folder of this machine, or an s3:// or file:// URI, as a URI (an argparse type)."""
+    if "://" not in text:
+        return Path(text).resolve().as_uri()
+    if not re.fullmatch(r"s3://[^/]+(/.*)?|file:///.*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a folder nor an s3:// or file:/// URI")
+    return text
 
 
 def stage(text: str) -> tuple[str, float]:
@@ -138,6 +170,10 @@ def training_request(arguments: argparse.Namespace) -> Request:
         metric_definitions=metric_definitions(),
         output_uri=arguments.output.resolve().as_uri(),
         max_runtime_seconds=arguments.max_runtime,
+        instance_count=arguments.instances,
+        volume_gb=arguments.volume_gb,
+        input_mode=arguments.input_mode,
+        checkpoints=arguments.checkpoints,
     )
     return requests.validate("CreateTrainingJob", request)
 

@@ -1,7 +1,8 @@
 """How every script of this folder speaks and ends: one message, no traceback for a person's mistake.
 
 Exit codes: 0 done; 1 the work failed or was answered only in part; 2 wrong usage or settings;
-130 after Ctrl-C; 143 after SIGTERM (129 when the terminal went away).
+75 (EX_TEMPFAIL) the work was stopped and can be continued; 130 after Ctrl-C; 143 after SIGTERM (129 when the
+terminal went away).
 """
 
 import errno
@@ -16,11 +17,18 @@ from rich.console import Console
 from rich.progress import track
 
 from launcher.datasets import DatasetError
-from launcher.errors import SettingsError, WorkFailed
+from launcher.errors import SettingsError, WorkFailed, WorkStopped
 
 Item = TypeVar("Item")
 # What a person can mend: no room, no permission, a read-only disk.
 PLACE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+# What a script says in front of the reason, and its exit code.
+ENDINGS: dict[type[Exception], tuple[str, int]] = {
+    SettingsError: ("error", 2),
+    DatasetError: ("error", 2),
+    WorkFailed: ("error", 1),
+    WorkStopped: ("stopped", os.EX_TEMPFAIL),
+}
 
 
 def run(main: Callable[[], int]) -> int:
@@ -29,10 +37,9 @@ def run(main: Callable[[], int]) -> int:
         signal.signal(number, _leave)
     try:
         return main()
-    except (SettingsError, DatasetError) as error:
-        return _say(f"error: {error}", 2)
-    except WorkFailed as error:
-        return _say(f"error: {error}", 1)
+    except tuple(ENDINGS) as ending:
+        word, code = next(how for kind, how in ENDINGS.items() if isinstance(ending, kind))
+        return _say(f"{word}: {ending}", code)
     except BrokenPipeError:
         # The reader of our output went away (`| head`): Python would complain again while it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -41,8 +48,17 @@ def run(main: Callable[[], int]) -> int:
         if error.errno not in PLACE_ERRORS:
             raise
         return _say(f"error: {_about_the_place(error)}", 1)
-    except KeyboardInterrupt:
-        return _say("stopped by Ctrl-C", 130)
+    except KeyboardInterrupt as stop:
+        return _say("\n".join(["stopped by Ctrl-C", *_notes(stop)]), 130)
+    except SystemExit as stop:
+        for note in _notes(stop):
+            tell(note)
+        raise
+
+
+def _notes(error: BaseException) -> list[str]:
+    """Return what was added on the way up, such as how to continue a job that was interrupted."""
+    return getattr(error, "__notes__", [])
 
 
 def _about_the_place(error: OSError) -> str:

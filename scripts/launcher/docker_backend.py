@@ -1,30 +1,31 @@
 """Carries requests out with containers on this machine, under the /opt/ml contract.
 
-Every container has a unique name and the label `dog-breeds.launcher`, so that whatever a power cut leaves
-behind can be found: `docker ps -a --filter label=dog-breeds.launcher`.
+Every container and network has a unique name and the label `dog-breeds.launcher`, so that whatever a power
+cut leaves behind can be found: `docker ps -a --filter label=dog-breeds.launcher` (`docker network ls …`).
 """
 
 import os
 import secrets
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from docker.errors import DockerException, ImageNotFound, NotFound
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types import DeviceRequest, Mount
 from requests.exceptions import RequestException
 
-from launcher import docker_engine, hosting, jobs, workloads
+from launcher import cache, docker_engine, hosting, jobs, layout, workloads
 from launcher.errors import SettingsError, WorkFailed
 from launcher.hosting import RunningEndpoint
 from launcher.jobs import FinishedJob
-from launcher.requests import Request
+from launcher.requests import CHECKPOINTS, Request
 from launcher.workloads import OnLine, Workload
 
 LABEL = "dog-breeds.launcher"
-HOST = "algo-1"  # the name that the platform gives a job's first host
+CACHE = "/opt/ml/cache"  # where a job's container sees this machine's cache folder
 
 
 class Container:
@@ -43,9 +44,27 @@ class Container:
         state = self._container.attrs["State"]
         return None if state["Running"] or state["Status"] == "created" else int(state["ExitCode"])
 
-    def stop(self, grace_seconds: float) -> None:
-        """SIGTERM to the container's first process, SIGKILL to all of it after the grace time."""
-        self._container.stop(timeout=int(grace_seconds))
+    def ended_at(self) -> float:
+        """Return when the container ended, as its engine saw it."""
+        ended: str = self._container.attrs["State"]["FinishedAt"]
+        return datetime.fromisoformat(ended).timestamp()
+
+    def terminate(self) -> None:
+        """SIGTERM to the container's first process."""
+        self._signal("SIGTERM")
+
+    def kill(self) -> None:
+        """SIGKILL to all of the container."""
+        self._signal("SIGKILL")
+
+    def _signal(self, name: str) -> None:
+        if self.exit_code() is not None:
+            return
+        try:
+            self._container.kill(name)
+        except APIError:
+            if self.exit_code() is None:  # it did not merely end in the meantime
+                raise
 
 
 class DockerBackend:
@@ -63,42 +82,86 @@ class DockerBackend:
         self._limits = {"mem_limit": memory, "nano_cpus": int(cpus * 1e9) if cpus else None}
 
     def train(self, request: Request, runs: Path, on_line: OnLine) -> FinishedJob:
-        """Run a CreateTrainingJob request in a container; all its files belong to the caller afterwards."""
-        channels = jobs.channels(request)
+        """Run a CreateTrainingJob request, a container a host; its files belong to the caller afterwards."""
+        channels = layout.channels(request)
+        cached = cache.folder(os.environ)
         self._require_image(request["AlgorithmSpecification"]["TrainingImage"])
 
-        def start(folder: Path) -> AbstractContextManager[Workload]:
-            return self._training(request, folder, channels)
+        def start(folders: Mapping[str, Path]) -> AbstractContextManager[Mapping[str, Workload]]:
+            return self._training(request, folders, channels, cached)
 
-        return jobs.carry_out(request, runs, host=HOST, start=start, on_line=on_line)
+        hosts = [f"algo-{number + 1}" for number in range(request["ResourceConfig"]["InstanceCount"])]
+        return jobs.carry_out(request, runs, hosts=hosts, start=start, on_line=on_line)
 
     @contextmanager
-    def _training(self, request: Request, folder: Path, channels: Mapping[str, Path]) -> Iterator[Workload]:
+    def _training(
+        self, request: Request, folders: Mapping[str, Path], channels: Mapping[str, Path], cached: Path
+    ) -> Iterator[Mapping[str, Workload]]:
         image = request["AlgorithmSpecification"]["TrainingImage"]
-        mounts = [_mount(folder / "input/config", "/opt/ml/input/config", read_only=True)]
-        mounts += [_mount(folder / part, f"/opt/ml/{part}") for part in ("model", "output", "checkpoints")]
-        mounts += [
-            _mount(source, f"/opt/ml/input/data/{name}", read_only=True) for name, source in channels.items()
-        ]
+        job = next(iter(folders.values()))
+        shared = _shared_mounts(request, channels, job / "checkpoints", cached)
+        settings = {
+            "image": image,
+            "command": ["train"],
+            "environment": {
+                "TRAINING_JOB_NAME": request["TrainingJobName"],
+                cache.VARIABLE: CACHE,
+                **request.get("Environment", {}),
+            },
+            "shm_size": "2g",  # the loader's worker processes pass batches through shared memory
+            "device_requests": self._gpus(),
+        }
         try:
-            with self._running(
-                request["TrainingJobName"],
-                image=image,
-                command=["train"],
-                environment={
-                    "TRAINING_JOB_NAME": request["TrainingJobName"],
-                    **request.get("Environment", {}),
-                },
-                mounts=mounts,
-                hostname=HOST,
-                extra_hosts={HOST: "127.0.0.1"},  # without a network nothing else resolves it
-                network_mode="none" if request.get("EnableNetworkIsolation", True) else "bridge",
-                shm_size="2g",  # the loader's worker processes pass batches through shared memory
-                device_requests=self._gpus(),
-            ) as container:
-                yield container
+            with self._joined(request, list(folders)) as networks:
+                each = {
+                    host: {**settings, **networks[host], "mounts": _own_mounts(folder) + shared}
+                    for host, folder in folders.items()
+                }
+                with self._running_together(
+                    request["TrainingJobName"], each, grace_seconds=workloads.INTERRUPT_GRACE_SECONDS
+                ) as running:
+                    yield running
         finally:
-            self._take_over(folder, image)
+            self._take_over(job.name, job, image)
+            for folder in ((job / "checkpoints").resolve(), cached):
+                if not folder.is_relative_to(job):
+                    self._take_over(job.name, folder, image, of=0)
+
+    @contextmanager
+    def _joined(self, request: Request, hosts: Sequence[str]) -> Iterator[dict[str, dict[str, Any]]]:
+        """Yield each host's network settings; several hosts share a network that is removed afterwards."""
+        isolated = request.get("EnableNetworkIsolation", True)
+        if len(hosts) == 1:
+            # Without a network nothing else resolves the host's name.
+            alone = {
+                "extra_hosts": {hosts[0]: "127.0.0.1"},
+                "network_mode": "none" if isolated else "bridge",
+            }
+            yield {hosts[0]: {"hostname": hosts[0], **alone}}
+            return
+        with self._network(request["TrainingJobName"], internal=isolated) as name:
+            yield {
+                host: {
+                    "hostname": host,
+                    "network": name,
+                    "networking_config": {name: self._client.api.create_endpoint_config(aliases=[host])},
+                }
+                for host in hosts
+            }
+
+    @contextmanager
+    def _network(self, name: str, *, internal: bool) -> Iterator[str]:
+        """Make a bridge network, with no way out if it is internal, and remove it with the context."""
+        name = f"{name}-{secrets.token_hex(4)}"
+        try:
+            try:
+                self._client.networks.create(name, driver="bridge", internal=internal, labels={LABEL: name})
+            except (DockerException, RequestException) as error:
+                raise SettingsError(_explain(error)) from None
+            yield name
+        finally:
+            with suppress(NotFound):  # it was never made
+                self._client.networks.get(name).remove()
 
     def deploy(
         self, model: Request, config: Request, endpoint: Request, *, port: int, on_line: OnLine
@@ -122,20 +185,37 @@ class DockerBackend:
 
     @contextmanager
     def _running(self, name: str, **settings: Any) -> Iterator[Workload]:
-        """Start a container and remove it with the context, also when Ctrl-C comes while it is being made."""
+        """Start a container and remove it with the context."""
+        together = self._running_together(name, {"": settings}, grace_seconds=workloads.SERVING_GRACE_SECONDS)
+        with together as running:
+            yield running[""]
+
+    @contextmanager
+    def _running_together(
+        self, name: str, each: Mapping[str, Mapping[str, Any]], *, grace_seconds: float
+    ) -> Iterator[dict[str, Workload]]:
+        """Start a container for each host's settings; they are stopped together and removed with the context.
+
+        They are removed also when Ctrl-C comes while one is being made.
+        """
         name = f"{name}-{secrets.token_hex(4)}"
+        running: dict[str, Workload] = {}
         try:
-            try:
-                workload = self._start(name, settings)
+            with ExitStack() as removals:
                 try:
-                    yield workload
+                    for host, settings in each.items():
+                        unique = f"{name}-{host}" if host else name
+                        removals.callback(self._remove, unique)
+                        running[host] = self._start(unique, settings)
+                    yield running
                 finally:
-                    workload.stop(workloads.SERVING_GRACE_SECONDS)
-            finally:
-                with suppress(NotFound):  # it was never made
-                    self._client.containers.get(name).remove(force=True, v=True)
+                    workloads.stop(running.values(), grace_seconds=grace_seconds)
         except (DockerException, RequestException) as error:
             raise WorkFailed(f"the Docker engine gave up the container {name}: {error}") from None
+
+    def _remove(self, name: str) -> None:
+        with suppress(NotFound):  # it was never made
+            self._client.containers.get(name).remove(force=True, v=True)
 
     def _start(self, name: str, settings: Mapping[str, Any]) -> Container:
         try:
@@ -157,22 +237,36 @@ class DockerBackend:
             return []
         return [DeviceRequest(count=-1, capabilities=[["gpu"]])]
 
-    def _take_over(self, folder: Path, image: str) -> None:
-        """Give the caller what the container's root wrote, which the caller alone could not even delete."""
-        if all(path.lstat().st_uid == os.getuid() for path in folder.rglob("*")):
+    def _take_over(self, job: str, folder: Path, image: str, *, of: int | None = None) -> None:
+        """Give the caller what a container's root wrote, which the caller alone could not even delete.
+
+        Of a folder that others use too, only what belongs to the user `of`.
+        """
+        foreign = _owners(folder) - {os.getuid()}
+        if not foreign or (of is not None and of not in foreign):
             return
         owner = f"{os.getuid()}:{os.getgid()}"
         with self._running(
-            f"{folder.name}-chown",
+            f"{job}-chown",
             image=image,
             user="0",
-            entrypoint=["chown", "-R", "-h", owner, "/job"],
+            entrypoint=["chown", "-R", "-h", *([] if of is None else [f"--from={of}"]), owner, "/folder"],
             command=[],
-            mounts=[_mount(folder, "/job")],
+            mounts=[_mount(folder, "/folder")],
             network_mode="none",
         ) as container:
             while container.exit_code() is None:
                 time.sleep(workloads.POLL_SECONDS)
+
+
+def _owners(folder: Path) -> set[int]:
+    """Return the users who own what is below a folder, which another job may be changing."""
+    owners = set()
+    for parent, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            with suppress(FileNotFoundError):
+                owners.add(Path(parent, name).lstat().st_uid)
+    return owners
 
 
 def _explain(error: Exception) -> str:
@@ -183,6 +277,24 @@ def _explain(error: Exception) -> str:
     if "port is already allocated" in text or "address already in use" in text:
         return f"the port was taken in the meantime ({text}): choose another one with --port, or --port 0"
     return f"the Docker engine refused: {text}"
+
+
+def _own_mounts(folder: Path) -> list[Any]:
+    """Return what one host has for itself."""
+    config = _mount(folder / "input/config", "/opt/ml/input/config", read_only=True)
+    return [config, *(_mount(folder / part, f"/opt/ml/{part}") for part in ("model", "output"))]
+
+
+def _shared_mounts(
+    request: Request, channels: Mapping[str, Path], checkpoints: Path, cached: Path
+) -> list[Any]:
+    """Return what all hosts of a job share."""
+    inside = request.get("CheckpointConfig", {}).get("LocalPath", CHECKPOINTS)
+    return [
+        _mount(checkpoints, inside),
+        _mount(cached, CACHE),
+        *(_mount(source, f"/opt/ml/input/data/{name}", read_only=True) for name, source in channels.items()),
+    ]
 
 
 def _mount(source: Path, target: str, *, read_only: bool = False) -> Any:

@@ -126,9 +126,10 @@ def _healthy(client: httpx.Client, url: str) -> bool:
 
 def _wait_for_end(workload: Workload, log: Log) -> None:
     """Wait as long as the endpoint serves; raises EndpointFailed when it ends by itself."""
-    code = workloads.wait(workload, log, seconds=float("inf"))
+    workloads.wait([workload], [log], seconds=float("inf"))
     log.finish()
-    raise EndpointFailed(_last_words(log, f"the serving container ended with exit code {code}"))
+    what = f"the serving container ended with exit code {workload.exit_code()}"
+    raise EndpointFailed(_last_words(log, what))
 
 
 def _last_words(log: Log, what: str) -> str:

@@ -6,27 +6,35 @@ Both local backends call `carry_out`; they differ only in how they start the wor
     ├── input/config/      hyperparameters, channels, hosts: what the platform writes before a job
     ├── model/             the model artifact, packed as output/model.tar.gz
     ├── output/            data/ and, when the job failed, the file failure
-    ├── checkpoints/
-    └── training.log
+    ├── checkpoints/       a link to the folder of the request's CheckpointConfig, if it has one
+    ├── training.log
+    └── algo-2/ …          input/, model/, output/ and training.log of each further host
 """
 
-import json
 import os
 import re
 import secrets
+import shlex
 import shutil
+import signal
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher import archives, requests, workloads
-from launcher.errors import SettingsError, WorkFailed
+from launcher import archives, layout, workloads
+from launcher.errors import SettingsError, WorkFailed, WorkStopped
 from launcher.requests import Request
 from launcher.workloads import Log, OnLine, Workload
 
 FAILURE_CHARACTERS = 1024  # of output/failure, as DescribeTrainingJob's FailureReason has them
+ARTIFACT = "artifact.json"  # is written last: a model folder that has it is whole
+# A program that was stopped has done nothing wrong, unless it had no time to install its handler.
+STOPPED_CODES = {0, 128 + signal.SIGTERM}
+
+Start = Callable[[Mapping[str, Path]], AbstractContextManager[Mapping[str, Workload]]]
 
 
 @dataclass(frozen=True)
@@ -43,8 +51,17 @@ class JobFailed(WorkFailed):
     """The training job ended with an error; the message begins with its own failure text."""
 
 
-class JobStopped(WorkFailed):
-    """The training job ran longer than its StoppingCondition allows."""
+class JobStopped(WorkStopped):
+    """The training job was stopped before its end; the message says how to continue it."""
+
+
+@dataclass(frozen=True)
+class _Ending:
+    """How a job ended: the host that failed first, or else the first one; None is the code of a time-out."""
+
+    host: str
+    code: int | None
+    log: Log
 
 
 def new_name(prefix: str = "dog-breeds") -> str:
@@ -53,43 +70,84 @@ def new_name(prefix: str = "dog-breeds") -> str:
 
 
 def carry_out(
-    request: Request,
-    runs: Path,
-    *,
-    host: str,
-    start: Callable[[Path], AbstractContextManager[Workload]],
-    on_line: OnLine,
+    request: Request, runs: Path, *, hosts: Sequence[str], start: Start, on_line: OnLine
 ) -> FinishedJob:
     """Run a training request in `runs/<job name>` and return what came out.
 
-    `start` is given the job's folder and starts the workload. Raises SettingsError when the folder exists,
-    JobFailed with the job's failure text, JobStopped after MaxRuntimeInSeconds.
+    `start` is given each host's folder and starts a workload for each host; the lines of several hosts begin
+    with their names. Raises SettingsError when the job's folder exists, JobFailed with the failure text of
+    the host that failed first, JobStopped after MaxRuntimeInSeconds or a SIGTERM from elsewhere.
     """
-    folder = _new_folder(runs, request["TrainingJobName"])
+    kept = layout.checkpoint_folder(request)
+    job = _new_folder(runs, request["TrainingJobName"])
+    folders = {host: job if host == hosts[0] else job / host for host in hosts}
     try:
-        _lay_out(request, folder, host)
+        layout.write(request, folders, kept)
     except OSError:
-        shutil.rmtree(folder)  # a full disk: nothing was started
+        shutil.rmtree(job)  # a full disk: nothing was started
         raise
+    try:
+        with start(folders) as running:
+            ending = _follow(request, folders, running, on_line)
+    except (KeyboardInterrupt, SystemExit) as interrupt:
+        interrupt.add_note(how_to_continue(job))
+        raise
+    return _conclude(request, folders, ending)
+
+
+def _follow(
+    request: Request, folders: Mapping[str, Path], running: Mapping[str, Workload], on_line: OnLine
+) -> _Ending:
+    """Wait for all hosts to end, or for one to fail and the others to be stopped."""
+    pass_on = _by_host(list(folders), on_line)
+    logs = {
+        host: Log(workload.output(), pass_on[host], folders[host] / "training.log")
+        for host, workload in running.items()
+    }
     limit = request["StoppingCondition"]["MaxRuntimeInSeconds"]
-    with start(folder) as workload:
-        log = Log(workload.output(), on_line, folder / "training.log")
-        code = workloads.wait(workload, log, seconds=limit)
-        if code is None:
-            workload.stop(workloads.TRAINING_GRACE_SECONDS)
+    try:
+        in_time = workloads.wait(running.values(), logs.values(), seconds=limit)
+    except (KeyboardInterrupt, SystemExit):
+        with suppress(OSError):  # the terminal may have gone away
+            on_line(f"stopping: the job has {workloads.INTERRUPT_GRACE_SECONDS} s to write a checkpoint")
+        raise
+    host = _decisive(running)
+    code = running[host].exit_code() if in_time else None
+    grace = workloads.INTERRUPT_GRACE_SECONDS if in_time else workloads.TRAINING_GRACE_SECONDS
+    workloads.stop(running.values(), grace_seconds=grace)
+    for log in logs.values():
         log.finish()
-    return _conclude(request, folder, code, log)
+    return _Ending(host, code, logs[host])
 
 
-def channels(request: Request) -> dict[str, Path]:
-    """Return the folder of each input channel; SettingsError when one is not a folder on this machine."""
-    folders = {}
-    for channel in request.get("InputDataConfig", []):
-        folder = requests.local_path(channel["DataSource"]["S3DataSource"]["S3Uri"])
-        if not folder.is_dir():
-            raise SettingsError(f"the channel {channel['ChannelName']!r} has no folder {folder}")
-        folders[channel["ChannelName"]] = folder
-    return folders
+def _decisive(running: Mapping[str, Workload]) -> str:
+    """Return the host that failed first, else the first host: the others fail because it did."""
+    failed = [host for host, workload in running.items() if workload.exit_code() not in {0, None}]
+    return min(failed, key=lambda host: running[host].ended_at(), default=next(iter(running)))
+
+
+def _by_host(hosts: Sequence[str], on_line: OnLine) -> dict[str, OnLine]:
+    """Return what takes each host's lines: with its name in front where there are several, one at a time."""
+    if len(hosts) == 1:
+        return {hosts[0]: on_line}
+    one_at_a_time = threading.Lock()
+
+    def named(host: str) -> OnLine:
+        def pass_on(line: str) -> None:
+            with one_at_a_time:
+                on_line(f"{host} | {line}")
+
+        return pass_on
+
+    return {host: named(host) for host in hosts}
+
+
+def how_to_continue(job: Path) -> str:
+    """Say what to do about a job that was stopped."""
+    checkpoints = (job / "checkpoints").resolve()
+    if not any(checkpoints.iterdir()):
+        return "it had written no checkpoint: the same command starts it again"
+    return f"the same command with --checkpoints {shlex.quote(str(checkpoints))} continues it"
 
 
 def _new_folder(runs: Path, name: str) -> Path:
@@ -103,53 +161,31 @@ def _new_folder(runs: Path, name: str) -> Path:
     return folder
 
 
-def _lay_out(request: Request, folder: Path, host: str) -> None:
-    """Make the folders, and write the three files that the platform puts into /opt/ml/input/config.
-
-    https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo-running-container.html
-    """
-    for part in ("input/config", "model", "output/data", "checkpoints"):
-        (folder / part).mkdir(parents=True)
-    group = {"instance_group_name": "homogeneousCluster", "instance_type": "local", "hosts": [host]}
-    configs: dict[str, object] = {
-        "hyperparameters": request["HyperParameters"],
-        "inputdataconfig": {
-            channel["ChannelName"]: {
-                "TrainingInputMode": "File",
-                "S3DistributionType": channel["DataSource"]["S3DataSource"]["S3DataDistributionType"],
-                "RecordWrapperType": "None",
-            }
-            for channel in request.get("InputDataConfig", [])
-        },
-        "resourceconfig": {
-            "current_host": host,
-            "hosts": [host],
-            "current_instance_type": "local",
-            "current_group_name": "homogeneousCluster",
-            "instance_groups": [group],
-            "network_interface_name": "eth0",
-        },
-    }
-    for name, content in configs.items():
-        (folder / "input/config" / f"{name}.json").write_text(json.dumps(content, indent=1))
-
-
-def _conclude(request: Request, folder: Path, code: int | None, log: Log) -> FinishedJob:
+def _conclude(request: Request, folders: Mapping[str, Path], ending: _Ending) -> FinishedJob:
+    """Tell a job that is done from one that failed and one that was stopped."""
     name = request["TrainingJobName"]
-    if code not in {0, None}:
-        raise JobFailed(_failure(folder, f"the training job {name} failed with exit code {code}", log))
+    if ending.code is not None and ending.code not in STOPPED_CODES:
+        where = f" on {ending.host}" if len(folders) > 1 else ""
+        what = f"the training job {name} failed{where} with exit code {ending.code}"
+        raise JobFailed(_failure(folders[ending.host], what, ending.log))
+    folder = next(iter(folders.values()))
     archive = folder / "output/model.tar.gz"
-    if any((folder / "model").iterdir()):
+    whole = (folder / "model" / ARTIFACT).is_file()
+    if whole:
         archives.pack(folder / "model", archive)
-    if code is None:
-        limit = request["StoppingCondition"]["MaxRuntimeInSeconds"]
-        what = f"the training job {name} was stopped after its MaxRuntimeInSeconds, {limit} s"
-        raise JobStopped(f"{what}\nwhat it had written is in {folder}")
-    if not archive.exists():
-        raise JobFailed(_failure(folder, f"the training job {name} ended well but left no model", log))
+    if ending.code != 0 or not whole:
+        raise JobStopped(f"{_why_stopped(request, ending)}\n{how_to_continue(folder)}\nits files: {folder}")
     definitions = request["AlgorithmSpecification"]["MetricDefinitions"]
     text = (folder / "training.log").read_text(encoding="utf-8")
     return FinishedJob(name, folder, archive, final_metrics(text, definitions))
+
+
+def _why_stopped(request: Request, ending: _Ending) -> str:
+    what = f"the training job {request['TrainingJobName']}"
+    if ending.code is None:
+        limit = request["StoppingCondition"]["MaxRuntimeInSeconds"]
+        return f"{what} was stopped after its MaxRuntimeInSeconds, {limit} s"
+    return f"{what} was stopped before it had a model: it ended without a fault, and without model/{ARTIFACT}"
 
 
 def _failure(folder: Path, what: str, log: Log) -> str:

@@ -7,11 +7,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
-from launcher import hosting, jobs, workloads
+from launcher import cache, hosting, jobs, layout, workloads
 from launcher.errors import SettingsError
 from launcher.hosting import RunningEndpoint
 from launcher.jobs import FinishedJob
@@ -34,6 +35,7 @@ class ProcessGroup:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        self._ended_at = float("inf")
 
     def output(self) -> Iterator[bytes]:
         """Yield output in pieces as they come."""
@@ -46,19 +48,20 @@ class ProcessGroup:
     def exit_code(self) -> int | None:
         """Return the exit code, or None while the command runs."""
         code = self._process.poll()
+        if code is not None:
+            self._ended_at = min(self._ended_at, time.time())
         return 128 - code if code is not None and code < 0 else code
 
-    def stop(self, grace_seconds: float) -> None:
-        """SIGTERM to the command, as a container's first process gets it, then SIGKILL to the whole group."""
-        try:
-            if self._process.poll() is None:
-                self._process.terminate()
-                with suppress(subprocess.TimeoutExpired):
-                    self._process.wait(grace_seconds)
-        finally:
-            self._kill_group()
+    def ended_at(self) -> float:
+        """Return when the command was first seen to have ended."""
+        return self._ended_at
 
-    def _kill_group(self) -> None:
+    def terminate(self) -> None:
+        """SIGTERM to the command, as a container's first process gets it."""
+        self._process.terminate()
+
+    def kill(self) -> None:
+        """SIGKILL to the whole group."""
         with suppress(ProcessLookupError):  # nobody is left
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -73,7 +76,10 @@ def running(
     try:
         yield group
     finally:
-        group.stop(grace_seconds)
+        workloads.stop([group], grace_seconds=grace_seconds)
+
+
+HOST = "localhost"  # the toolkit waits up to 15 minutes until its host's name resolves: this one always does
 
 
 class ProcessBackend:
@@ -85,17 +91,23 @@ class ProcessBackend:
         self._code = code
 
     def train(self, request: Request, runs: Path, on_line: OnLine) -> FinishedJob:
-        """Run a CreateTrainingJob request; its image is not used."""
-        channels = jobs.channels(request)
+        """Run a CreateTrainingJob request on one host; its image is not used."""
+        if (count := request["ResourceConfig"]["InstanceCount"]) > 1:
+            raise SettingsError(
+                f"--instances {count}: processes have this one host; several need --backend docker"
+            )
+        channels = layout.channels(request)
+        cached = cache.folder(os.environ)
 
-        def start(folder: Path) -> AbstractContextManager[Workload]:
-            return self._training(request, folder, channels)
+        def start(folders: Mapping[str, Path]) -> AbstractContextManager[Mapping[str, Workload]]:
+            return self._training(request, folders[HOST], channels, cached)
 
-        # The toolkit waits up to 15 minutes until its host name resolves: this one always does.
-        return jobs.carry_out(request, runs, host="localhost", start=start, on_line=on_line)
+        return jobs.carry_out(request, runs, hosts=[HOST], start=start, on_line=on_line)
 
     @contextmanager
-    def _training(self, request: Request, folder: Path, channels: Mapping[str, Path]) -> Iterator[Workload]:
+    def _training(
+        self, request: Request, folder: Path, channels: Mapping[str, Path], cached: Path
+    ) -> Iterator[Mapping[str, Workload]]:
         links = {folder / "input/data" / name: source for name, source in channels.items()}
         links[folder / "code"] = self._code
         environment = {
@@ -104,6 +116,7 @@ class ProcessBackend:
             "TRAINER_WEIGHTS_DIR": str(CHECKOUT / "docker/weights"),
             "USE_SMDEBUG": "0",  # else the toolkit imports smdebug, and torch with it
             "TRAINING_JOB_NAME": request["TrainingJobName"],
+            cache.VARIABLE: str(cached),
         }
         with (
             linked(links),
@@ -111,10 +124,10 @@ class ProcessBackend:
                 [_console_script("train")],
                 _environment(folder, environment | request.get("Environment", {})),
                 folder,
-                grace_seconds=workloads.SERVING_GRACE_SECONDS,
+                grace_seconds=workloads.INTERRUPT_GRACE_SECONDS,
             ) as group,
         ):
-            yield group
+            yield {HOST: group}
 
     def deploy(
         self, model: Request, config: Request, endpoint: Request, *, port: int, on_line: OnLine

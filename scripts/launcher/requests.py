@@ -26,6 +26,9 @@ Json = Scalar | Sequence["Json"] | Mapping[str, "Json"]
 # The image names that `make build` gives.
 TRAINING_IMAGE = "dog-breeds-train:latest"
 SERVING_IMAGE = "dog-breeds-serve:latest"
+CHECKPOINTS = "/opt/ml/checkpoints"  # where a job sees its CheckpointConfig's folder; the platform's default
+INPUT_MODES = ("File", "FastFile")  # copied to the instance's disk before the job, or streamed as it reads
+VOLUME_GB = 50
 # The API requires a role; the local backends have no use for one.
 LOCAL_ROLE = "arn:aws:iam::000000000000:role/local"
 
@@ -40,32 +43,43 @@ def training_job(
     output_uri: str,
     role: str = LOCAL_ROLE,
     instance_type: str = "ml.g4dn.xlarge",
-    volume_gb: int = 50,
+    instance_count: int = 1,
+    volume_gb: int = VOLUME_GB,
+    input_mode: str = INPUT_MODES[0],
+    checkpoints: str | None = None,
     max_runtime_seconds: int = 86_400,
     network_isolation: bool = True,
     environment: Mapping[str, str] | None = None,
 ) -> Request:
-    """Build a CreateTrainingJob request for one instance.
+    """Build a CreateTrainingJob request.
 
-    `channels` maps a channel's name to its URI; a hyperparameter that is not given is not sent, so that
-    the only defaults are the trainer's own.
+    `channels` maps a channel's name to its URI; `checkpoints` is the URI of a folder that outlives the job,
+    from which another job continues. A hyperparameter that is not given is not sent, so that the only
+    defaults are the trainer's own.
     """
-    return {
+    request = {
         "TrainingJobName": name,
         "AlgorithmSpecification": {
             "TrainingImage": image,
-            "TrainingInputMode": "File",
+            "TrainingInputMode": input_mode,
             "MetricDefinitions": [dict(definition) for definition in metric_definitions],
         },
         "HyperParameters": encode_hyperparameters(hyperparameters),
         "InputDataConfig": [_channel(channel, uri) for channel, uri in channels.items()],
         "OutputDataConfig": {"S3OutputPath": output_uri},
-        "ResourceConfig": {"InstanceType": instance_type, "InstanceCount": 1, "VolumeSizeInGB": volume_gb},
+        "ResourceConfig": {
+            "InstanceType": instance_type,
+            "InstanceCount": instance_count,
+            "VolumeSizeInGB": volume_gb,
+        },
         "RoleArn": role,
         "StoppingCondition": {"MaxRuntimeInSeconds": max_runtime_seconds},
         "EnableNetworkIsolation": network_isolation,
         "Environment": dict(environment or {}),
     }
+    if checkpoints is not None:
+        request["CheckpointConfig"] = {"S3Uri": checkpoints, "LocalPath": CHECKPOINTS}
+    return request
 
 
 def _channel(name: str, uri: str) -> Request:
@@ -137,7 +151,7 @@ def validate(operation: str, request: Request) -> Request:
 
     Needs neither credentials nor a network. Raises SettingsError naming each wrong key.
     """
-    shape = _input_shape(operation)
+    shape = operation_shape(operation)
     report = ParamValidator().validate(request, shape)
     faults = [report.generate_report()] if report.has_errors() else []
     faults += [*_name_faults(request, shape)]
@@ -149,7 +163,8 @@ def validate(operation: str, request: Request) -> Request:
 
 
 @cache
-def _input_shape(operation: str) -> StructureShape:
+def operation_shape(operation: str) -> StructureShape:
+    """Return what an operation of the API takes, by botocore's own model."""
     shape = (
         botocore.session.get_session().get_service_model("sagemaker").operation_model(operation).input_shape
     )

@@ -7,7 +7,7 @@ import codecs
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +16,8 @@ POLL_SECONDS = 0.2
 # What the platform grants: a training job has 120 s after SIGTERM, an endpoint's container 30 s.
 TRAINING_GRACE_SECONDS = 120
 SERVING_GRACE_SECONDS = 30
+# A person who pressed Ctrl-C waits for it: enough to end a training step and write a checkpoint.
+INTERRUPT_GRACE_SECONDS = 30
 
 
 class Workload(Protocol):
@@ -27,8 +29,14 @@ class Workload(Protocol):
     def exit_code(self) -> int | None:
         """Return its exit code, or None while it runs; a killing signal counts as 128 + its number."""
 
-    def stop(self, grace_seconds: float) -> None:
-        """Send SIGTERM, then SIGKILL to whatever is left after the grace time."""
+    def ended_at(self) -> float:
+        """Return when it ended, in seconds since the epoch; only asked of one that has."""
+
+    def terminate(self) -> None:
+        """Send SIGTERM to its first process, unless it has ended."""
+
+    def kill(self) -> None:
+        """Send SIGKILL to whatever is left of it."""
 
 
 class Log:
@@ -87,12 +95,32 @@ def written(source: Iterable[str], write: Callable[[str], object]) -> Iterator[s
         yield line
 
 
-def wait(workload: Workload, log: Log, *, seconds: float) -> int | None:
-    """Wait for a workload to end and return its exit code, or None when the time is over."""
+def wait(running: Collection[Workload], logs: Iterable[Log], *, seconds: float) -> bool:
+    """Wait until all workloads have ended, or one has failed; return False when the time is over first."""
+    logs = list(logs)
     deadline = time.monotonic() + seconds
-    while (code := workload.exit_code()) is None:
-        log.check()
+    while True:
+        codes = {workload.exit_code() for workload in running}
+        if None not in codes or codes - {0, None}:
+            return True
+        for log in logs:
+            log.check()
         if time.monotonic() > deadline:
-            return None
+            return False
         time.sleep(POLL_SECONDS)
-    return code
+
+
+def stop(running: Collection[Workload], *, grace_seconds: float) -> None:
+    """Send SIGTERM to all at the same time, then SIGKILL to whatever is left after the grace time.
+
+    Hosts that train together can only write a checkpoint together.
+    """
+    try:
+        for workload in running:
+            workload.terminate()
+        deadline = time.monotonic() + grace_seconds
+        while any(workload.exit_code() is None for workload in running) and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+    finally:
+        for workload in running:
+            workload.kill()

@@ -38,6 +38,7 @@ from pathlib import Path
 ML = Path("/opt/ml")
 
 def train():
+    host = json.loads((ML / "input/config/resourceconfig.json").read_text())["current_host"]
     mode = json.loads(json.loads((ML / "input/config/hyperparameters.json").read_text())["mode"])
     print("host", socket.gethostname(), socket.gethostbyname("algo-1"), flush=True)
     print("hosts", json.loads((ML / "input/config/resourceconfig.json").read_text())["hosts"], flush=True)
@@ -52,9 +53,24 @@ def train():
     if mode == "fail":
         (ML / "output/failure").write_text("the pictures are upside down")
         return 1
+    if mode == "continue":
+        count = ML / "checkpoints/count"
+        count.write_text(str(int(count.read_text()) + 1) if count.exists() else "1")
+        Path(os.environ["TRAINER_CACHE_DIR"], "features").write_text("cached")
+        print("run", count.read_text(), "cache", os.environ["TRAINER_CACHE_DIR"], flush=True)
+    if mode == "together":
+        meet(host)
+    if mode == "one fails" and host == "algo-2":
+        time.sleep(2)
+        (ML / "output/failure").write_text("rank 1 saw a cat")
+        return 1
+    if mode == "one fails":
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(9))
+        time.sleep(600)
     if mode == "wait":
         def save(*_):
-            (ML / "checkpoints/last").write_text("saved")
+            name = "last" if host == "algo-1" else host
+            (ML / "checkpoints" / name).write_text("saved")
             sys.exit(0)
         signal.signal(signal.SIGTERM, save)
         print("waiting", flush=True)
@@ -64,8 +80,26 @@ def train():
     os.setgid(1234), os.setuid(1234)
     os.mkdir(ML / "model/private", 0o700)
     (ML / "model/private/weights").write_text("7")
+    (ML / "model/artifact.json").write_text("{}")
     print("[metrics] test:accuracy=0.75", flush=True)
     return 0
+
+def meet(host):
+    peer = "algo-2" if host == "algo-1" else "algo-1"
+    with socket.create_server(("0.0.0.0", 7777)):
+        for attempt in range(100):
+            try:
+                socket.create_connection((peer, 7777), 1).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        print("met", peer, flush=True)
+        try:
+            socket.create_connection(("198.51.100.1", 80), 3)
+            print("there is a way out", flush=True)
+        except OSError as error:
+            print("no way out:", error.strerror, flush=True)
+        time.sleep(1)  # the other host may still have to look
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
@@ -159,7 +193,15 @@ def training(image: str, channel: Path, mode: str, **settings: Any) -> requests.
 
 def left_over(client: Any) -> list[str]:
     found = client.containers.list(all=True, filters={"label": LABEL})
-    return [container.name for container in found if container.name.startswith(PREFIX)]
+    found += client.networks.list(filters={"label": LABEL})
+    return [each.name for each in found if each.name.startswith(PREFIX)]
+
+
+@pytest.fixture(autouse=True)
+def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep the tests out of the person's own cache."""
+    monkeypatch.setenv("TRAINER_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
 
 
 def test_a_job_sees_the_platforms_contract_and_leaves_its_model_to_the_caller(
@@ -180,7 +222,7 @@ def test_a_job_sees_the_platforms_contract_and_leaves_its_model_to_the_caller(
     assert {path.lstat().st_uid for path in job.folder.rglob("*")} == {os.getuid()}
     assert (job.folder / "model/private/weights").read_text() == "7"
     with tarfile.open(job.archive) as tar:
-        assert tar.getnames() == ["private", "private/weights"]
+        assert tar.getnames() == ["artifact.json", "private", "private/weights"]
     assert left_over(client) == []
 
 
@@ -209,11 +251,12 @@ def test_a_job_that_runs_too_long_is_stopped_by_sigterm_and_may_save(
     assert left_over(client) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_launcher_stops_and_removes_its_container(
-    image: str, channel: Path, tmp_path: Path, client: Any, number: signal.Signals
+@pytest.mark.parametrize("case", [(signal.SIGINT, 1), (signal.SIGTERM, 1), (signal.SIGINT, 2)])
+def test_an_interrupted_launcher_lets_every_host_save_and_says_how_to_continue(
+    image: str, channel: Path, tmp_path: Path, client: Any, case: tuple[signal.Signals, int]
 ) -> None:
-    request = training(image, channel, "wait")
+    number, hosts = case
+    request = training(image, channel, "wait", instance_count=hosts)
     (tmp_path / "request.json").write_text(json.dumps(request))
     program = f"""
 import json, pathlib, sys
@@ -227,13 +270,82 @@ sys.exit(command_line.run(main))
 """
     launcher = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
     assert launcher.stderr
-    assert any(line == "waiting\n" for line in launcher.stderr)
+    for _ in range(hosts):
+        assert any(line.endswith("waiting\n") for line in launcher.stderr)
 
     launcher.send_signal(number)
 
     assert launcher.wait(60) == 128 + number
     assert left_over(client) == []
-    assert (tmp_path / request["TrainingJobName"] / "checkpoints/last").read_text() == "saved"
+    checkpoints = tmp_path / request["TrainingJobName"] / "checkpoints"
+    assert [file.name for file in sorted(checkpoints.iterdir())] == ["algo-2", "last"][2 - hosts :]
+    *_, last = launcher.stderr
+    assert last == f"the same command with --checkpoints {checkpoints} continues it\n"
+
+
+def test_a_job_that_was_stopped_from_elsewhere_is_neither_done_nor_failed(
+    image: str, channel: Path, tmp_path: Path, client: Any
+) -> None:
+    def stop(line: str) -> None:
+        if line == "waiting":
+            client.containers.get(left_over(client)[0]).stop()
+
+    with pytest.raises(jobs.JobStopped, match=r"stopped before it had a model[\s\S]*--checkpoints"):
+        DockerBackend().train(training(image, channel, "wait"), tmp_path, stop)
+
+    assert left_over(client) == []
+
+
+def test_a_second_job_continues_with_the_same_checkpoints_and_cache(
+    image: str, channel: Path, tmp_path: Path, client: Any, cached: Path
+) -> None:
+    kept = tmp_path / "kept checkpoints"
+    lines: list[str] = []
+
+    for _ in range(2):
+        request = training(image, channel, "continue", checkpoints=kept.as_uri())
+        job = DockerBackend().train(request, tmp_path / "runs", lines.append)
+
+    runs = [line for line in lines if line.startswith("run ")]
+    assert runs == ["run 1 cache /opt/ml/cache", "run 2 cache /opt/ml/cache"]
+    assert (job.folder / "checkpoints").resolve() == kept
+    assert (cached / "features").read_text() == "cached"
+    assert {path.lstat().st_uid for path in [*kept.rglob("*"), *cached.rglob("*")]} == {os.getuid()}
+
+
+def test_hosts_of_one_job_meet_on_a_network_without_a_way_out(
+    image: str, channel: Path, tmp_path: Path, client: Any
+) -> None:
+    lines: list[str] = []
+    request = training(image, channel, "together", instance_count=2)
+
+    job = DockerBackend().train(request, tmp_path / "runs", lines.append)
+
+    assert {line for line in lines if "| met " in line} == {"algo-1 | met algo-2", "algo-2 | met algo-1"}
+    assert sum("no way out" in line for line in lines) == 2
+    assert "algo-2 | hosts ['algo-1', 'algo-2']" in lines
+    assert "algo-1 | interfaces ['eth0', 'lo']" in lines
+    assert (job.folder / "model/artifact.json").is_file()
+    assert (job.folder / "algo-2/model/artifact.json").is_file()
+    assert job.metrics == {"test:accuracy": 0.75}
+    assert left_over(client) == []
+
+
+def test_a_host_that_fails_ends_the_job_with_its_own_reason(
+    image: str, channel: Path, tmp_path: Path, client: Any
+) -> None:
+    request = training(image, channel, "one fails", instance_count=2)
+    start = time.monotonic()
+
+    with pytest.raises(jobs.JobFailed) as failure:
+        DockerBackend().train(request, tmp_path, lambda line: None)
+
+    first, *rest = str(failure.value).splitlines()
+    assert first == "rank 1 saw a cat"
+    assert "failed on algo-2 with exit code 1" in rest[0]
+    assert rest[1].endswith("algo-2/training.log")
+    assert time.monotonic() - start < 30
+    assert left_over(client) == []
 
 
 def test_an_image_that_is_not_there_is_named_with_the_command_that_builds_it(

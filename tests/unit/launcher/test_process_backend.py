@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from launcher import jobs, requests
+from launcher import cache, command_line, jobs, requests
 from launcher.errors import SettingsError
 from launcher.process_backend import ProcessBackend
 
@@ -36,17 +36,25 @@ if arguments.mode == "fail":
     sys.exit(1)
 if arguments.mode == "crash":
     raise ValueError("seven is not a breed")
-if arguments.mode == "empty":
-    sys.exit(0)
+if arguments.mode == "terminated early":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    os.kill(os.getppid(), signal.SIGTERM)
+    time.sleep(600)
+if arguments.mode == "continue":
+    count = base / "checkpoints/count"
+    count.write_text(str(int(count.read_text()) + 1) if count.exists() else "1")
+    (Path(os.environ["TRAINER_CACHE_DIR"]) / "features").write_text("cached")
+    print(f"run {count.read_text()}", flush=True)
 if arguments.mode == "wait":
     def save(*_):
         (base / "checkpoints/last").write_text("saved")
+        (base / "model/half").write_text("a model that is not whole")
         sys.exit(0)
     signal.signal(signal.SIGTERM, save)
     child = subprocess.Popen(["sleep", "600"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     print(f"waiting {child.pid}", flush=True)
     time.sleep(600)
-Path(os.environ["SM_MODEL_DIR"], "weights").write_text("7")
+Path(os.environ["SM_MODEL_DIR"], "artifact.json").write_text("{}")
 sys.stdout.write("[metrics] epoch=1 test:accuracy=0.50\\n[metrics] epoch=2 test:accuracy=0.75\\n")
 """
 
@@ -86,7 +94,7 @@ def test_a_job_leaves_its_model_its_log_and_its_last_metrics(backend: ProcessBac
     assert job.metrics == {"test:accuracy": 0.75}
     assert (job.folder / "training.log").read_text().splitlines() == lines
     with tarfile.open(job.archive) as tar:
-        assert tar.getnames() == ["weights"]
+        assert tar.getnames() == ["artifact.json"]
     assert not (job.folder / "code").exists()
     assert not list((job.folder / "input").rglob("training"))
     assert (tmp_path / "pictures/picture.txt").exists()
@@ -117,9 +125,93 @@ def test_a_crash_is_reported_with_its_cause(backend: ProcessBackend, tmp_path: P
         backend.train(training(tmp_path, "crash"), tmp_path / "runs", lambda line: None)
 
 
-def test_a_job_without_a_model_has_failed(backend: ProcessBackend, tmp_path: Path) -> None:
-    with pytest.raises(jobs.JobFailed, match="left no model"):
-        backend.train(training(tmp_path, "empty"), tmp_path / "runs", lambda line: None)
+def test_a_job_that_was_stopped_from_elsewhere_is_neither_done_nor_failed(
+    backend: ProcessBackend, tmp_path: Path
+) -> None:
+    def stop(line: str) -> None:
+        if line.startswith("waiting "):
+            program = psutil.Process(int(line.split()[1])).parent()
+            assert program
+            program.terminate()
+
+    request = training(tmp_path, "wait")
+    with pytest.raises(jobs.JobStopped, match="was stopped before it had a model") as stopped:
+        backend.train(request, tmp_path / "runs", stop)
+
+    job = tmp_path / "runs" / request["TrainingJobName"]
+    assert f"the same command with --checkpoints {job / 'checkpoints'} continues it" in str(stopped.value)
+    assert not (job / "output/model.tar.gz").exists()
+
+
+def test_a_job_that_was_stopped_before_its_first_checkpoint_is_said_to_start_again(
+    backend: ProcessBackend, tmp_path: Path
+) -> None:
+    with pytest.raises(jobs.JobStopped, match="no checkpoint: the same command starts it again"):
+        backend.train(training(tmp_path, "terminated early"), tmp_path / "runs", lambda line: None)
+
+
+def test_a_stopped_job_has_an_exit_code_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> int:
+        raise jobs.JobStopped("was stopped")
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        assert command_line.run(main) == 75
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert capsys.readouterr().err == "stopped: was stopped\n"
+
+
+def test_a_second_job_continues_with_the_same_checkpoints_and_cache(
+    backend: ProcessBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, cached = tmp_path / "kept checkpoints", tmp_path / "cache"
+    monkeypatch.setenv("TRAINER_CACHE_DIR", str(cached))
+    lines: list[str] = []
+
+    for _ in range(2):
+        request = training(tmp_path, "continue", checkpoints=kept.as_uri())
+        job = backend.train(request, tmp_path / "runs", lines.append)
+
+    assert [line for line in lines if line.startswith("run ")] == ["run 1", "run 2"]
+    assert (job.folder / "checkpoints").resolve() == kept
+    assert (cached / "features").read_text() == "cached"
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("s3://bucket/kept", r"--checkpoints: 's3://bucket/kept' is not on this machine"),
+        ("file:///dev/null/kept", r"--checkpoints: no folder can be made at /dev/null/kept"),
+    ],
+)
+def test_checkpoints_that_cannot_be_kept_here_are_named_and_nothing_is_started(
+    backend: ProcessBackend, tmp_path: Path, uri: str, message: str
+) -> None:
+    with pytest.raises(SettingsError, match=message):
+        backend.train(training(tmp_path, "succeed", checkpoints=uri), tmp_path / "runs", print)
+
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_cache_that_cannot_be_made_is_named_with_its_variable(
+    backend: ProcessBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRAINER_CACHE_DIR", "/dev/null/cache")
+
+    with pytest.raises(SettingsError, match=r"/dev/null/cache .*TRAINER_CACHE_DIR"):
+        backend.train(training(tmp_path, "succeed"), tmp_path / "runs", print)
+
+
+def test_the_cache_lies_below_the_users_own_where_none_is_named(tmp_path: Path) -> None:
+    assert cache.folder({"XDG_CACHE_HOME": str(tmp_path)}) == tmp_path / "dog-breeds"
+    assert (tmp_path / "dog-breeds").is_dir()
+
+
+def test_several_hosts_are_refused_with_the_way_out(backend: ProcessBackend, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"--instances 2: .*--backend docker"):
+        backend.train(training(tmp_path, "succeed", instance_count=2), tmp_path / "runs", print)
 
 
 def test_a_job_that_runs_too_long_is_stopped_and_may_save(backend: ProcessBackend, tmp_path: Path) -> None:
@@ -167,6 +259,9 @@ sys.exit(command_line.run(main))
 
     assert launcher.wait(60) == 128 + number
     assert_ended(lines)
+    (job,) = (tmp_path / "runs").iterdir()
+    *_, last = launcher.stderr
+    assert last == f"the same command with --checkpoints {job / 'checkpoints'} continues it\n"
 
 
 def test_what_breaks_while_lines_are_passed_on_stops_the_job(backend: ProcessBackend, tmp_path: Path) -> None:

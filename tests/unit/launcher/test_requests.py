@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.model import StringShape, StructureShape
 
 from launcher import requests
 from launcher.errors import SettingsError
@@ -51,6 +52,26 @@ def test_a_job_name_that_the_service_would_refuse_is_named(name: str) -> None:
         requests.validate("CreateTrainingJob", training(name=name))
 
 
+def test_the_input_modes_are_the_platforms() -> None:
+    shape = requests.operation_shape("CreateTrainingJob").members["AlgorithmSpecification"]
+    assert isinstance(shape, StructureShape)
+    modes = shape.members["TrainingInputMode"]
+    assert isinstance(modes, StringShape)
+    assert set(requests.INPUT_MODES) < set(modes.enum)
+
+
+def test_checkpoints_instances_disk_and_input_mode_are_in_the_request() -> None:
+    request = requests.validate(
+        "CreateTrainingJob",
+        training(checkpoints="s3://bucket/kept", instance_count=2, volume_gb=5, input_mode="FastFile"),
+    )
+
+    assert request["CheckpointConfig"] == {"S3Uri": "s3://bucket/kept", "LocalPath": "/opt/ml/checkpoints"}
+    assert request["ResourceConfig"]["InstanceCount"] == 2
+    assert request["ResourceConfig"]["VolumeSizeInGB"] == 5
+    assert request["AlgorithmSpecification"]["TrainingInputMode"] == "FastFile"
+
+
 def test_every_metric_of_the_trainer_is_asked_for() -> None:
     definitions = training()["AlgorithmSpecification"]["MetricDefinitions"]
 
@@ -58,7 +79,10 @@ def test_every_metric_of_the_trainer_is_asked_for() -> None:
 
 
 def test_what_is_not_given_is_not_sent() -> None:
-    assert training(hyperparameters={})["HyperParameters"] == {}
+    request = training(hyperparameters={})
+
+    assert request["HyperParameters"] == {}
+    assert "CheckpointConfig" not in request
 
 
 ODD_VALUES = {

@@ -64,6 +64,38 @@ def test_a_dry_run_prints_the_request_and_makes_nothing(pictures: Path, tmp_path
     assert not (tmp_path / "runs").exists()
 
 
+def test_how_a_job_runs_is_in_the_request(pictures: Path, tmp_path: Path) -> None:
+    done = script(
+        "launch_training.py",
+        *("--data", pictures, "--dry-run", "--checkpoints", tmp_path / "kept ü", "--instances", "2"),
+        *("--volume-gb", "5", "--input-mode", "FastFile"),
+    )
+
+    request = json.loads(done.stdout)
+    assert request["CheckpointConfig"]["S3Uri"] == (tmp_path / "kept ü").as_uri()
+    assert request["ResourceConfig"]["InstanceCount"] == 2
+    assert request["ResourceConfig"]["VolumeSizeInGB"] == 5
+    assert request["AlgorithmSpecification"]["TrainingInputMode"] == "FastFile"
+    assert not (tmp_path / "kept ü").exists()
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        ("--instances", "0"),
+        ("--volume-gb", "many"),
+        ("--input-mode", "Pipe"),
+        ("--checkpoints", "http://elsewhere/kept"),
+        ("--checkpoints", "s3:///kept"),
+    ],
+)
+def test_a_wrong_value_is_wrong_usage_and_its_flag_is_named(pictures: Path, flag: str, value: str) -> None:
+    done = script("launch_training.py", "--data", pictures, "--dry-run", flag, value)
+
+    assert done.returncode == 2
+    assert f"argument {flag}: " in done.stderr
+
+
 def test_a_dry_run_of_deploy_prints_the_three_requests(tmp_path: Path) -> None:
     done = script("deploy.py", "--model", tmp_path / "model.tar.gz", "--dry-run")
 
