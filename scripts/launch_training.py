@@ -2,9 +2,13 @@
 """Train a breed classifier: build the CreateTrainingJob request and carry it out.
 
   python scripts/launch_training.py --data ../dogs --backbone efficientnet_lite0 --epochs 3
+  python scripts/launch_training.py --data ../dogs --checkpoints kept      # again: continues after Ctrl-C
+  python scripts/launch_training.py --data ../dogs --instances 2 --backend docker
   python scripts/launch_training.py --data ../dogs --set weights=none --dry-run
 
 The job's log goes to stderr, its metrics and the model's place to stdout. runs/latest leads to the job.
+What can be used again is kept for the next job in TRAINER_CACHE_DIR, by default ~/.cache/dog-breeds.
+Exit code 75: the job was stopped, and the message says how to continue it.
 """
 
 import argparse

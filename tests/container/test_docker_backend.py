@@ -313,6 +313,27 @@ def test_a_second_job_continues_with_the_same_checkpoints_and_cache(
     assert {path.lstat().st_uid for path in [*kept.rglob("*"), *cached.rglob("*")]} == {os.getuid()}
 
 
+def test_what_containers_write_is_the_callers_and_other_peoples_files_stay_theirs(
+    image: str, channel: Path, tmp_path: Path, cached: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can give a file to somebody else; for others the tests above tell")
+    kept = tmp_path / "kept"
+    for folder in (kept, cached):
+        folder.mkdir()
+        (folder / "theirs").touch()
+        os.chown(folder / "theirs", 777, 777)
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+
+    request = training(image, channel, "continue", checkpoints=kept.as_uri())
+    job = DockerBackend().train(request, tmp_path / "runs", print)
+
+    assert {path.lstat().st_uid for path in job.folder.rglob("weights")} == {12345}
+    for folder, written in ((kept, "count"), (cached, "features")):
+        assert (folder / written).stat().st_uid == 12345
+        assert (folder / "theirs").stat().st_uid == 777
+
+
 def test_hosts_of_one_job_meet_on_a_network_without_a_way_out(
     image: str, channel: Path, tmp_path: Path, client: Any
 ) -> None:
