@@ -29,14 +29,19 @@ class Ensemble(nn.Module):
         self.members = nn.ModuleList(members)
         self.register_buffer("weights", torch.tensor(weights, dtype=torch.float32))
 
-    def combine(self, logits: Sequence[Tensor]) -> Tensor:
-        """The members' logits, K of (N, classes), as one: Σ weight · log-probability, (N, classes)."""
-        log_probabilities = torch.stack([functional.log_softmax(member, dim=1) for member in logits])
-        return (self.weights.view(-1, 1, 1) * log_probabilities).sum(dim=0)
-
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, classes) of normalised pictures (N, 3, S, S); their softmax is the answer."""
-        return self.combine([member(images) for member in self.members])
+        return _combine([member(images) for member in self.members], self.weights)
+
+
+def combine(logits: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """The members' logits, K of (N, classes), as one: Σ weight · log-probability, (N, classes)."""
+    return _combine(logits, torch.tensor(weights, dtype=torch.float32, device=logits[0].device))
+
+
+def _combine(logits: Sequence[Tensor], weights: Tensor) -> Tensor:
+    log_probabilities = torch.stack([functional.log_softmax(member, dim=1) for member in logits])
+    return (weights.view(-1, 1, 1) * log_probabilities).sum(dim=0)
 
 
 def fit_weights(log_probabilities: Sequence[Tensor], targets: Tensor) -> list[float]:
@@ -56,10 +61,10 @@ def fit_weights(log_probabilities: Sequence[Tensor], targets: Tensor) -> list[fl
         if weights @ slope - slope.min() < _TOLERANCE:
             break  # the loss lies at most this much above its minimum: the Frank-Wolfe gap (Jaggi 2013)
         candidate = torch.log_softmax(position - step * slope, dim=0)
-        change = candidate.exp()
-        predicted = loss + slope @ (change - weights) + change @ (candidate - position) / step
-        reached, next_slope = _loss_and_slope(excess, change)
-        if reached <= predicted:
+        moved = candidate.exp()
+        promised = loss + slope @ (moved - weights) + moved @ (candidate - position) / step  # below `loss`
+        reached, next_slope = _loss_and_slope(excess, moved)
+        if reached <= promised:
             position, loss, slope, step = candidate, reached, next_slope, 2 * step
         else:
             step /= 2

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainer.ensemble import Ensemble, fit_weights
+from trainer.ensemble import Ensemble, combine, fit_weights
 
 
 def members(
@@ -114,13 +114,13 @@ def small_network(seed: int) -> nn.Module:
 
 def test_the_answer_is_the_weighted_mean_of_the_log_probabilities() -> None:
     networks, images = [small_network(seed) for seed in range(3)], torch.randn(2, 3, 16, 16)
-    ensemble = Ensemble(networks, [0.5, 0.3, 0.2]).eval()
+    weights = [0.5, 0.3, 0.2]
 
-    answer = ensemble(images)
+    answer = Ensemble(networks, weights)(images)
 
     parts = [torch.log_softmax(network(images), 1) for network in networks]
     assert torch.allclose(answer, 0.5 * parts[0] + 0.3 * parts[1] + 0.2 * parts[2], atol=1e-6)
-    assert torch.equal(answer, ensemble.combine([network(images) for network in networks]))
+    assert torch.equal(answer, combine([network(images) for network in networks], weights))
 
 
 def test_an_ensemble_of_one_answers_as_its_member() -> None:
