@@ -474,17 +474,24 @@ def test_kill_9_at_any_moment_leaves_the_newest_whole(tmp_path: Path, capsys: Sa
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def stop_while_writing(process: int, folder: Path) -> list[Path]:
+    """Halt the process at a moment in which its file is half-written; the file."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        if partials(folder):
+            os.kill(process, signal.SIGSTOP)
+            os.waitpid(process, os.WUNTRACED)
+            if writing := partials(folder):
+                return writing
+            os.kill(process, signal.SIGCONT)
+    raise TimeoutError("it writes nothing")
+
+
 def test_what_a_living_process_writes_is_left_alone_until_it_is_dead(tmp_path: Path) -> None:
     process, _ = start_saving(tmp_path)
     assert process.pid is not None
     try:
-        for _ in range(500):
-            os.kill(process.pid, signal.SIGSTOP)
-            os.waitpid(process.pid, os.WUNTRACED)
-            if writing := partials(tmp_path):
-                break
-            os.kill(process.pid, signal.SIGCONT)
-            time.sleep(0.003)
+        writing = stop_while_writing(process.pid, tmp_path)
 
         save(tmp_path, 10_000)
         while_alive = partials(tmp_path)
@@ -492,7 +499,6 @@ def test_what_a_living_process_writes_is_left_alone_until_it_is_dead(tmp_path: P
         end(process)
     save(tmp_path, 10_001)
 
-    assert len(writing) == 1
     assert while_alive == writing
     assert partials(tmp_path) == []
 
