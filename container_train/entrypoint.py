@@ -6,6 +6,7 @@ with exit code 0 whatever went wrong. Any other command is run as it stands, for
 """
 
 import os
+import signal
 import sys
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -25,6 +26,8 @@ def main(arguments: list[str]) -> int:
     ):
         print(f"error: {obstacle}", file=sys.stderr)
         return 1
+    if command == ["train"]:  # kept until the toolkit listens: the first process would lose it
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
         os.execvp(command[0], command)  # noqa: S606 - the command is the container's own argument
     except OSError as error:

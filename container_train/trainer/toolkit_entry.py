@@ -1,24 +1,47 @@
 """What sagemaker-training runs instead of its own launcher.
 
-SAGEMAKER_TRAINING_MODULE=trainer.toolkit_entry:main selects it. Adds to the stock launcher: SIGTERM
-reaches the training program, hyperparameters arrive whatever characters they are made of, the failure
-file begins with what a person needs to know, and the log is the program's (the hyperparameter
-sagemaker_container_log_level=20 brings the toolkit's own lines back).
+SAGEMAKER_TRAINING_MODULE=trainer.toolkit_entry:main selects it. Adds to the stock launcher: torchrun where
+there are several hosts or GPUs, SIGTERM that reaches the training programs, hyperparameters that arrive
+whatever characters they are made of, a failure file that begins with what a person needs to know, and a
+log that is the program's (the hyperparameter sagemaker_container_log_level=20 brings the toolkit's own
+lines back).
 """
 
 import json
 import logging
+import os
+import re
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Thread
 from types import FrameType
 from typing import Any
 
 import psutil
-from sagemaker_training import entry_point, environment, errors, logging_config, params, runner
+from sagemaker_training import (
+    entry_point,
+    environment,
+    errors,
+    logging_config,
+    params,
+    process,
+    runner,
+    torch_distributed,
+)
+
+from trainer.cpus import cpu_limit
+
+_HOSTS_KNOWN_WITHIN = 15 * 60.0  # seconds, the toolkit's own patience
+_OTHER_HOSTS_END_WITHIN = 4.0  # seconds after this host's ranks have ended for a stop
+_OWN_LINE_OF_TORCHRUN = re.compile(r"torch/distributed/elastic/\S+ (Sending process|failed \(exitcode)")
+_FAILED_RANK = re.compile(r"rank\s*: (\d+) \(local_rank: \d+\)\s+exitcode\s*: (-?\d+)")
 
 
 def main() -> None:
@@ -27,24 +50,100 @@ def main() -> None:
     if params.LOG_LEVEL_PARAM not in environment.read_hyperparameters():
         # At its own level the toolkit prints every variable of the job, 150 lines around the first metric.
         logging_config.get_logger().setLevel(logging.WARNING)
-    announce_unknown_hosts(job.hosts)
-    with forward_sigterm():
+    distributed = len(job.distribution_hosts) > 1 or job.num_gpus > 1
+    with forward_sigterm(through_torchrun=distributed) as stop:
         try:
+            wait_for_hosts(job.hosts)
             entry_point.run(
                 uri=job.module_dir,
                 user_entry_point=job.user_entry_point,
                 args=command_line(job.hyperparameters),
                 env_vars=job.to_env_vars(),
                 capture_error=True,
-                runner_type=runner.ProcessRunnerType,
+                runner_type=Torchrun.of(job) if distributed else runner.ProcessRunnerType,
             )
+            return
         except errors.ClientError as error:
-            failure_file = Path(environment.output_dir, "failure")
-            if failure_file.exists():
-                raise  # the program has written it: a sentence for a person
-            text = failure_text(error)
-            write_failure(failure_file, text)
-            raise errors.ClientError(text) from error
+            failure = error
+    failure_file = Path(environment.output_dir, "failure")
+    if failure_file.exists():
+        raise failure  # the program has written it: a sentence for a person
+    if stop.requested and getattr(failure, "return_code", None) == str(-signal.SIGTERM):
+        return  # the program had not begun
+    text = failure_text(failure)
+    write_failure(failure_file, text)
+    raise errors.ClientError(text) from failure
+
+
+class Torchrun(torch_distributed.TorchDistributedRunner):
+    """Starts one process a GPU, without GPUs one a host, and fails as the one process at fault failed."""
+
+    @classmethod
+    def of(cls, job: environment.Environment) -> "Torchrun":
+        """The runner of this host's share of `job`."""
+        alone = len(job.distribution_hosts) == 1  # then the container may have no network
+        return cls(
+            user_entry_point=job.user_entry_point,
+            args=command_line(job.hyperparameters),
+            env_vars=job.to_env_vars(),
+            processes_per_host=max(1, job.num_gpus),
+            master_hostname=job.master_hostname,
+            hosts=job.distribution_hosts,
+            current_host=job.current_host,
+            network_interface_name="lo" if alone else job.network_interface_name,
+            instance_type=job.current_instance_type,
+        )
+
+    def run(self, wait: bool = True, capture_error: bool = True) -> Any:  # type: ignore[override]
+        """Start torchrun and wait for it; raises `errors.ExecuteUserScriptError` of the rank at fault."""
+        os.environ["GLOO_SOCKET_IFNAME"] = self._network_interface_name
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cpu_limit() // self._processes_per_host)))
+        with TemporaryDirectory() as folder:
+            report = Path(folder, "error.json")
+            os.environ["TORCHELASTIC_ERROR_FILE"] = str(report)
+            command = self._create_command()
+            logging_config.log_script_invocation(command, self._env_vars)
+            try:  # the names begin the part of the log that the toolkit keeps
+                return process.check_error(
+                    command,
+                    ["Traceback", "Sending process", "failed (exitcode"],
+                    self._processes_per_host,
+                    cwd=environment.code_dir,
+                    capture_error=True,
+                )
+            except errors.ClientError as error:
+                raise failure_of_rank(error, report) from error
+
+    def _create_command(self) -> list[str]:
+        """Without the PATH, alone on a free port, and with all that follows `--` left to the program."""
+        command = super()._create_command()  # type: ignore[no-untyped-call]
+        program = len(command) - len(self._args) - 1
+        options = command[1:program]
+        if len(self._hosts) == 1:
+            options += ["--standalone", "--local-addr", "127.0.0.1"]
+        return [sys.executable, "-m", "torch.distributed.run", *options, "--", *command[program:]]
+
+
+def failure_of_rank(error: errors.ClientError, report: Path) -> errors.ClientError:
+    """torchrun's failure as that of the rank which caused it.
+
+    torchrun copies the traceback that a rank has recorded to `report`, and lists the exit codes; ranks
+    that it has stopped itself died of SIGTERM.
+    """
+    output = getattr(error, "output", None) or ""
+    failed = {int(code): rank for rank, code in _FAILED_RANK.findall(output)}
+    stopped = failed.pop(-signal.SIGTERM, None) is not None or "SignalException" in output
+    code = min(failed, default=-signal.SIGTERM if stopped else int(getattr(error, "return_code", 1)))
+    if report.exists():
+        said = json.loads(report.read_text(encoding="utf-8"))["message"]["extraInfo"]["py_callstack"]
+    else:
+        own = _OWN_LINE_OF_TORCHRUN.search(output)
+        said = output[: output.rfind("\n", 0, own.start()) + 1] if own else output
+        said = re.sub(r"^ *\[rank\d+\]: ", "", said, flags=re.MULTILINE)
+    if code < 0 and code in failed:
+        said += f"rank {failed[code]} died of {signal.Signals(-code).name}\n"
+    command = getattr(error, "cmd", "torchrun")
+    return errors.ExecuteUserScriptError(cmd=command, return_code=code, output=said)
 
 
 def write_failure(file: Path, text: str) -> None:
@@ -58,18 +157,43 @@ def write_failure(file: Path, text: str) -> None:
         print(f"{file} cannot be written: {error.strerror}", file=sys.stderr, flush=True)
 
 
-def announce_unknown_hosts(hosts: Iterable[str]) -> None:
-    """Name the hosts that the toolkit is going to wait for: it says nothing, for up to 15 minutes."""
+def wait_for_hosts(hosts: Iterable[str]) -> None:
+    """Wait until the names of all hosts are known, as the toolkit does, but not silently or deaf to SIGTERM.
+
+    Raises `errors.ClientError` after 15 minutes.
+    """
+    if os.environ.get("SM_STUDIO_LOCAL_MODE", "").lower() == "true":
+        return  # nor does the toolkit wait there
+    deadline = time.monotonic() + _HOSTS_KNOWN_WITHIN
     for host in hosts:
-        try:
-            socket.gethostbyname(host)
-        except OSError:
-            print(
-                f"waiting up to 15 minutes for the host name {host} of resourceconfig.json to be known; "
-                f"a container of your own knows it with --add-host {host}:127.0.0.1",
-                file=sys.stderr,
-                flush=True,
-            )
+        if is_known(host):
+            continue
+        remedy = f"a container of your own knows it with --add-host {host}:127.0.0.1"
+        print(
+            f"waiting up to 15 minutes for the host name {host} of resourceconfig.json to be known; {remedy}",
+            file=sys.stderr,
+            flush=True,
+        )
+        while not is_known(host):
+            if time.monotonic() > deadline:
+                raise errors.ClientError(
+                    f"the host name {host} of resourceconfig.json is not known; {remedy}"
+                )
+            time.sleep(1)
+
+
+def is_known(host: str) -> bool:
+    """Whether `host` has an address; asked in a thread, because a look-up of many seconds hears no signal."""
+    addresses: list[str] = []
+
+    def look_up() -> None:
+        with suppress(OSError):
+            addresses.append(socket.gethostbyname(host))
+
+    thread = Thread(target=look_up, daemon=True)
+    thread.start()
+    thread.join()
+    return bool(addresses)
 
 
 def command_line(hyperparameters: Mapping[str, Any]) -> list[str]:
@@ -107,20 +231,47 @@ def _last_line(lines: list[str]) -> str:
     return ": ".join(lines[-2:]) if cut else "".join(lines[-1:])
 
 
-@contextmanager
-def forward_sigterm() -> Iterator[None]:
-    """Pass SIGTERM on to the training program, which ends by itself.
+@dataclass
+class StopRequest:
+    """Whether SIGTERM has arrived."""
 
-    As a container's first process the toolkit would ignore the signal. Only its direct children
-    get it: a program whose loader processes are stopped under it can save nothing.
+    requested: bool = False
+
+
+@contextmanager
+def forward_sigterm(*, through_torchrun: bool) -> Iterator[StopRequest]:
+    """Pass SIGTERM on to the training programs, which end by themselves; before they run, exit with 0.
+
+    As a container's first process the toolkit would ignore the signal. Only the programs themselves get it:
+    one whose loader processes are stopped under it can save nothing, and torchrun would have
+    reported a failure.
     """
+    stop = StopRequest()
 
     def forward(signal_number: int, frame: FrameType | None) -> None:
-        for child in psutil.Process().children():
-            child.send_signal(signal.SIGTERM)
+        children = psutil.Process().children()
+        if not children:
+            raise SystemExit(0)
+        stop.requested = True
+        for child in children:
+            with suppress(psutil.NoSuchProcess):
+                ranks = child.children() if through_torchrun else []
+                for program in ranks or [child]:
+                    program.send_signal(signal.SIGTERM)
+                if ranks:
+                    Thread(target=release, args=(child, ranks), daemon=True).start()
 
     before = signal.signal(signal.SIGTERM, forward)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # blocked by entrypoint.py until now
     try:
-        yield
+        yield stop
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def release(torchrun: psutil.Process, ranks: list[psutil.Process]) -> None:
+    """End a torchrun whose ranks have ended and that waits, for up to five minutes, for other hosts."""
+    psutil.wait_procs(ranks)
+    time.sleep(_OTHER_HOSTS_END_WITHIN)
+    with suppress(psutil.NoSuchProcess):
+        torchrun.terminate()
