@@ -13,21 +13,22 @@ import sys
 from trainer.command_line import read_command_line
 from trainer.failures import run_program
 from trainer.locations import Locations
+from trainer.termination import Stop
 
 
 def main() -> int:
     """Parse, train, test, export."""
     found = Locations.from_environment(os.environ)
 
-    def program() -> None:
+    def program(stop: Stop) -> None:
         settings, locations = read_command_line("Train and export a picture classifier.", sys.argv[1:], found)
         from trainer import job  # noqa: PLC0415 - torch takes seconds, a wrong setting should not
 
-        running = job.prepare(settings, locations, splits=("train", "valid", "test"))
-        best = job.train(running)
-        tested = job.test(running)
-        artifact = job.export(running, best, tested)
-        print(f"epoch {best.epoch} exported to {artifact.parent}", file=sys.stderr)
+        with job.open_machine(settings, stop) as machine:
+            running = job.prepare(settings, locations, machine, splits=("train", "valid", "test"))
+            trained = job.train(running)
+            tested = job.test(running, trained)
+            job.export(running, trained, tested)
 
     return run_program(program, failure_file=found.failure_file)
 

@@ -15,6 +15,8 @@ _FOLDERS = {
     "pretrained": "folder with weight files, searched first",
     "model_dir": "folder that receives the model artifact",
     "output_data_dir": "folder that receives predictions and reports",
+    "checkpoints": "folder from which an interrupted run continues",
+    "cache": "folder of features and file checks that later runs use again",
 }
 
 

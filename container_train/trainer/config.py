@@ -14,24 +14,31 @@ from typing import Any, NoReturn, get_type_hints
 
 from trainer.failures import UsageError
 
-BACKBONES = ("resnet50", "efficientnet_lite0")
+BACKBONES = ("resnet50", "efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
+LIBRARIES = ("torchvision:", "timm:")  # whose classifiers are known by their own names
 WEIGHTS = ("auto", "none")
+UNFREEZE = ("none", "layer4", "all")
 
 Value = bool | int | float | str
 
 
 @dataclass(frozen=True)
 class Range:
-    """Which values are valid: an interval, or a list of choices."""
+    """Which values are valid: an interval, or a list of choices.
+
+    With `several` the value is a comma list of different choices; a choice that ends in a colon
+    stands for every name that begins with it.
+    """
 
     low: float | None = None
     high: float | None = None
     above_low: bool = False
     choices: tuple[str, ...] = ()
+    several: bool = False
 
     def __str__(self) -> str:
         if self.choices:
-            return ", ".join(self.choices)
+            return ", ".join(f"{each}NAME" if each.endswith(":") else each for each in self.choices)
         low = "" if self.low is None else f"{'above' if self.above_low else 'from'} {self.low:g}"
         high = "" if self.high is None else f"{'to' if low else 'at most'} {self.high:g}"
         return " ".join(part for part in (low, high) if part) or "any"
@@ -39,11 +46,26 @@ class Range:
     def allows(self, value: Value) -> bool:
         """Whether a value of the right type lies in the range."""
         if self.choices:
-            return value in self.choices
+            return not self.strangers(str(value))
         if isinstance(value, str | bool):
             return True
         too_low = self.low is not None and (value < self.low or (self.above_low and value == self.low))
         return math.isfinite(value) and not too_low and not (self.high is not None and value > self.high)
+
+    def items(self, value: str) -> list[str]:
+        """The names in a value."""
+        return [item.strip() for item in value.split(",")] if self.several else [value]
+
+    def strangers(self, value: str) -> list[str]:
+        """The names in a value that are not choices, or that it has named before."""
+        items = self.items(value)
+        return [name for place, name in enumerate(items) if not self._known(name) or name in items[:place]]
+
+    def _known(self, name: str) -> bool:
+        prefixes = [choice for choice in self.choices if choice.endswith(":")]
+        return (name in self.choices and name not in prefixes) or any(
+            name.startswith(prefix) and name != prefix for prefix in prefixes
+        )
 
 
 def _setting(default: Any, help: str, **limits: Any) -> Any:  # noqa: A002 - argparse's own word
@@ -54,28 +76,80 @@ def _setting(default: Any, help: str, **limits: Any) -> Any:  # noqa: A002 - arg
 class Hyperparameters:
     """One training run's settings; raises `UsageError` for a value outside its range."""
 
-    backbone: str = _setting("resnet50", "the pretrained network", choices=BACKBONES)
+    backbone: str = _setting(
+        "resnet50",
+        "the pretrained network; several, with commas between them, are trained one after the other and "
+        "answer together",
+        choices=(*BACKBONES, *LIBRARIES),
+        several=True,
+    )
     weights: str = _setting(
         "auto",
-        "`auto` looks in the `pretrained` channel, the image and torchvision's download; "
+        "`auto` looks in the `pretrained` channel, the image and the library's download; "
         "`none` freezes random numbers: for trying the machinery, not for accuracy",
         choices=WEIGHTS,
     )
-    epochs: int = _setting(3, "passes over the training pictures", low=1)
-    batch_size: int = _setting(32, "pictures per optimiser step", low=1)
-    learning_rate: float = _setting(
-        0.003, "step size of Adam, falling to zero along a cosine", low=0, high=10, above_low=True
+    unfreeze: str = _setting(
+        "none",
+        "which layers of the network are trained besides the head; `layer4` is its last stage",
+        choices=UNFREEZE,
     )
-    weight_decay: float = _setting(0.0, "decoupled weight decay of the head", low=0)
-    min_crop_area: float = _setting(
-        0.6,
-        "a training picture is a random crop of at least this share of its area; 1 crops least",
+    epochs: int = _setting(3, "passes over the training pictures", low=1)
+    batch_size: int = _setting(32, "pictures per optimiser step, over all hosts and GPUs together", low=1)
+    learning_rate: float = _setting(
+        0.003,
+        "step size of Adam for the head, falling to zero along a cosine",
         low=0,
-        high=1,
+        high=10,
         above_low=True,
     )
+    layer_decay: float = _setting(
+        0.4, "step size of an unfrozen stage, as a share of the one above it", low=0, high=1, above_low=True
+    )
+    warmup: float = _setting(
+        0.0, "share of the steps in which the step size rises from zero", low=0, high=0.9
+    )
+    weight_decay: float = _setting(0.0, "decoupled weight decay", low=0)
+    label_smoothing: float = _setting(
+        0.0, "share of each target that is spread over all classes", low=0, high=0.9
+    )
+    dropout: float = _setting(0.0, "share of the head's inputs that a step leaves out", low=0, high=0.95)
+    mixup: float = _setting(
+        0.0,
+        "alpha of mixup, 0 is off; mixes features where the network is frozen, else pictures",
+        low=0,
+        high=10,
+    )
+    ema: float = _setting(
+        0.0,
+        "decay of the moving average of the weights that is evaluated and exported; 0 is off",
+        low=0,
+        high=0.9999,
+    )
+    clip_gradients: float = _setting(0.0, "largest norm of all gradients together; 0 is no limit", low=0)
+    patience: int = _setting(
+        0, "epochs without a better validation accuracy before training ends; 0 is all", low=0
+    )
+    views: int = _setting(
+        -1,
+        "how many views of a picture epochs draw from: 1 is its centre, more are its centre and random "
+        "crops, perhaps mirrored; 0 is a new random crop in every epoch; -1 is 1, or 0 with unfrozen layers",
+        low=-1,
+    )
+    min_crop_area: float = _setting(
+        0.6, "a random crop covers at least this share of the picture's area", low=0, high=1, above_low=True
+    )
+    resize: int = _setting(256, "pixels of a picture's short side", low=16, high=2048)
+    crop: int = _setting(224, "pixels of the square that the network sees", low=16, high=2048)
+    feature_cache: bool = _setting(
+        True, "compute what frozen layers make of each view once, and keep it for every later run"
+    )
     mixed_precision: bool = _setting(
-        True, "bfloat16 in the frozen layers while training, where the processor computes in it"
+        True, "bfloat16 in training, where the processor computes in it; answers are float32"
+    )
+    compile: bool = _setting(False, "compile the unfrozen network with torch.compile")
+    checkpoint_steps: int = _setting(
+        200, "steps between checkpoints, besides those after each epoch and at SIGTERM", low=1
     )
     max_unreadable: float = _setting(
         0.01, "share of a split's files that may be unreadable before the job fails", low=0, high=1
@@ -89,6 +163,26 @@ class Hyperparameters:
             if not valid.allows(value):
                 raise UsageError(_out_of_range(flag_name(entry.name), value, valid))
 
+    @property
+    def backbones(self) -> list[str]:
+        """The names in `backbone`."""
+        return [name.strip() for name in self.backbone.split(",")]
+
+    @property
+    def frozen(self) -> bool:
+        """Whether nothing but the head is trained."""
+        return self.unfreeze == "none"
+
+    @property
+    def cached(self) -> bool:
+        """Whether the head is trained on features from the cache."""
+        return self.frozen and self.feature_cache
+
+    @property
+    def view_count(self) -> int:
+        """`views` with its default worked out; 0 is a new view in every epoch."""
+        return self.views if self.views >= 0 else int(self.frozen)
+
     def as_dict(self) -> dict[str, Value]:
         """Hyphenated name → value, as the platform writes them."""
         return {flag_name(name): value for name, value in dataclasses.asdict(self).items()}
@@ -101,9 +195,12 @@ def flag_name(field_name: str) -> str:
 
 def _out_of_range(name: str, value: Value, valid: Range) -> str:
     if valid.choices:
-        close = difflib.get_close_matches(str(value), valid.choices, n=1)
+        stranger = valid.strangers(str(value))[0]
+        if stranger in valid.choices and not stranger.endswith(":"):
+            return f"{name} names {stranger!r} twice"
+        close = difflib.get_close_matches(stranger, valid.choices, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
-        return f"unknown {name} {value!r}: the known ones are {valid}{hint}"
+        return f"unknown {name} {stranger!r}: the known ones are {valid}{hint}"
     return f"{name} must be a number {valid}, not {value!r}"
 
 

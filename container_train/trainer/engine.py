@@ -1,177 +1,530 @@
-"""The training loop: `train_one_epoch`, `evaluate`, and `fit`, which alternates them.
+"""The training loop: steps, epochs, `evaluate`, and `fit`, which keeps the best of them.
 
-Called by the job. Sums are kept by picture, so a last, smaller batch weighs no more than it should.
+A step is the same whether it is done whole or, where the GPU's memory is too small, in pieces; by one process
+or by several; at once or after a restart. Called by the job. Sums are kept by picture, so a last, smaller
+batch weighs no more than it should.
 """
 
-import copy
+import contextlib
+import json
 import math
+import os
+import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
 
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from tqdm import tqdm
 
-from trainer.backbones import Classifier
-from trainer.data import Batches
+from trainer.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
+from trainer.config import Hyperparameters
+from trainer.distributed import Group
 from trainer.failures import TrainingError
+from trainer.loading import Plan, Source, in_order
+from trainer.optimisation import (
+    Tensors,
+    build_optimizer,
+    dropout_mask,
+    mix,
+    random_generator,
+    set_learning_rate,
+    update_average,
+)
+from trainer.termination import Stop, Terminated
+
+Report = Callable[[dict[str, float], int], None]
+
+
+class Network(Protocol):
+    """A `trainer.backbones.Classifier`, or what is trained of it on cached features."""
+
+    head: nn.Linear
+
+    def extract(self, inputs: Tensor) -> Tensor:
+        """Inputs → the head's inputs (N, features)."""
+        ...
+
+    def stages(self) -> list[list[nn.Parameter]]:
+        """What is trained, from the head down."""
+        ...
+
+
+class HeadOnly(nn.Module):
+    """A classifier whose inputs are features (N, features): its backbone is the feature cache."""
+
+    def __init__(self, head: nn.Linear) -> None:
+        super().__init__()
+        self.head = head
+
+    def extract(self, features: Tensor) -> Tensor:
+        """Nothing left to do."""
+        return features
+
+    def stages(self) -> list[list[nn.Parameter]]:
+        """The head."""
+        return [list(self.head.parameters())]
 
 
 @dataclass(frozen=True)
-class Epoch:
-    """Averages over the pictures of one pass."""
+class Machine:
+    """What computes: a device, the type it trains in, the processes that train together, the stop request."""
 
-    loss: float
-    accuracy: float
-    images_per_second: float
+    device: torch.device
+    precision: torch.dtype
+    group: Group
+    stop: Stop
+
+    def autocast(self) -> torch.autocast:
+        """Compute in the training precision inside."""
+        return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """A model's answers for a split, in its order: logits (N, classes) float32, targets (N)."""
 
-    loss: float
-    accuracy: float
     logits: Tensor
     targets: Tensor
+
+    @property
+    def loss(self) -> float:
+        """Mean cross-entropy."""
+        return functional.cross_entropy(self.logits, self.targets).item()
+
+    @property
+    def accuracy(self) -> float:
+        """Share that is named right."""
+        return (self.logits.argmax(1) == self.targets).double().mean().item()
 
 
 @dataclass(frozen=True)
 class Best:
-    """The epoch best on validation, by accuracy, then by loss; the model holds its weights again."""
+    """The epoch best on validation, by accuracy, then by loss; 0 before the first."""
 
-    epoch: int
-    metrics: dict[str, float]
+    epoch: int = 0
+    metrics: dict[str, float] | None = None
 
-
-def train_one_epoch(
-    model: Classifier,
-    batches: Batches,
-    optimizer: Optimizer,
-    schedule: LRScheduler,
-    *,
-    device: torch.device,
-    precision: torch.dtype,
-    label: str,
-) -> Epoch:
-    """One pass over the training batches; the frozen backbone keeps no gradients.
-
-    Raises `TrainingError` when the loss is no longer a number.
-    """
-    model.train()
-    loss_sum, correct, seen = torch.zeros((), device=device), torch.zeros((), device=device), 0
-    started = time.perf_counter()
-    for images, targets in _progress(batches, label):
-        images, targets = _to_device(images, device), targets.to(device, non_blocking=True)  # noqa: PLW2901
-        with torch.no_grad(), torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            features = model.extract(images)
-        logits = model.head(features.float())
-        loss = functional.cross_entropy(logits, targets)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        loss_sum += loss.detach() * len(targets)
-        correct += (logits.detach().argmax(1) == targets).sum()
-        seen += len(targets)
-    seconds = time.perf_counter() - started
-    epoch = Epoch(loss_sum.item() / seen, correct.item() / seen, seen / seconds)
-    if not math.isfinite(epoch.loss):
-        raise TrainingError(
-            f"the loss became {epoch.loss} in {label}: lower learning-rate, or look for damaged weights"
-        )
-    return epoch
-
-
-@torch.inference_mode()
-def evaluate(model: nn.Module, batches: Batches, *, device: torch.device, label: str) -> Evaluation:
-    """The model's answers for every picture, in float32."""
-    model.eval()
-    logits, targets = [], []
-    for images, batch_targets in _progress(batches, label):
-        logits.append(model(_to_device(images, device)).float().cpu())
-        targets.append(batch_targets)
-    all_logits, all_targets = torch.cat(logits), torch.cat(targets)
-    return Evaluation(
-        loss=functional.cross_entropy(all_logits, all_targets).item(),
-        accuracy=(all_logits.argmax(1) == all_targets).double().mean().item(),
-        logits=all_logits,
-        targets=all_targets,
-    )
-
-
-def fit(
-    model: Classifier,
-    training: Batches,
-    validation: Batches,
-    *,
-    epochs: int,
-    learning_rate: float,
-    weight_decay: float,
-    device: torch.device,
-    precision: torch.dtype,
-    report: Callable[[dict[str, float], int], None],
-) -> Best:
-    """Train the head, and leave the model with the weights of its best epoch on `validation`.
-
-    `report` is called after each epoch with its metrics and its number, from 1. Raises
-    `TrainingError` when training diverges or the GPU's memory is exhausted.
-    """
-    model.to(device).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(model.head.parameters(), lr=learning_rate, weight_decay=weight_decay)
-    schedule = cosine_schedule(optimizer, steps=epochs * len(training))
-    best, best_weights = Best(0, {"validation:accuracy": -1.0, "validation:loss": math.inf}), {}
-    for epoch in range(1, epochs + 1):
-        label = f"epoch {epoch}/{epochs}"
-        try:
-            trained = train_one_epoch(
-                model, training, optimizer, schedule, device=device, precision=precision, label=label
-            )
-        except torch.OutOfMemoryError as error:
-            raise TrainingError("the GPU's memory is exhausted: lower batch-size") from error
-        validated = evaluate(model, validation, device=device, label="validation")
-        metrics = epoch_metrics(trained, validated)
-        report(metrics, epoch)
-        if _rank(metrics) > _rank(best.metrics):
-            best, best_weights = Best(epoch, metrics), copy.deepcopy(model.state_dict())
-    model.load_state_dict(best_weights)
-    return best
+    def beaten_by(self, metrics: dict[str, float]) -> bool:
+        """Whether these metrics are better."""
+        return self.metrics is None or _rank(metrics) > _rank(self.metrics)
 
 
 def _rank(metrics: dict[str, float]) -> tuple[float, float]:
-    """What makes an epoch better: its accuracy, and between equals the smaller loss."""
     return metrics["validation:accuracy"], -metrics["validation:loss"]
 
 
-def epoch_metrics(trained: Epoch, validated: Evaluation) -> dict[str, float]:
-    """The figures of an epoch under their names in `trainer.metrics`."""
-    return {
-        "train:loss": trained.loss,
-        "train:accuracy": trained.accuracy,
-        "train:images_per_second": trained.images_per_second,
-        "validation:loss": validated.loss,
-        "validation:accuracy": validated.accuracy,
-    }
+@dataclass(frozen=True)
+class Position:
+    """Where training is: the epoch being trained, from 1, its steps done, and epochs since the best one."""
+
+    epoch: int = 1
+    step: int = 0
+    stale: int = 0
 
 
-def cosine_schedule(optimizer: Optimizer, *, steps: int) -> LambdaLR:
-    """The learning rate over `steps` batches: from its start to zero along half a cosine."""
-    return LambdaLR(optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * min(step, steps) / steps)))
+def fit(
+    model: Network,
+    training: Source,
+    validation: Source,
+    settings: Hyperparameters,
+    machine: Machine,
+    *,
+    checkpoints: Path,
+    report: Report,
+) -> Best:
+    """Train what `model` leaves unfrozen, and leave it with the weights of the epoch best on validation.
+
+    Goes on from the newest whole checkpoint in `checkpoints`. `report` is called after each epoch with
+    its metrics and its number, from 1. On a stop request writes a checkpoint and raises `Terminated`.
+    Raises `TrainingError` when training diverges or a single picture exhausts the GPU's memory.
+    """
+    run = _Run(model, training, validation, settings, machine, checkpoints=checkpoints, report=report)
+    with machine.stop.deferred():
+        run.restore()
+        while not run.finished:
+            run.train_epoch()
+            run.end_epoch()
+    run.load_best()
+    return run.best
 
 
-def _to_device(images: Tensor, device: torch.device) -> Tensor:
-    return images.to(device, memory_format=torch.channels_last, non_blocking=True)
+def evaluate(model: Network, split: Source, machine: Machine, *, batch_size: int, label: str) -> Evaluation:
+    """The model's answers for every picture, once, in float32; every process gets all of them.
+
+    Raises `Terminated` when a stop is requested meanwhile.
+    """
+    group = machine.group
+    requests = in_order(len(split), batch_size=batch_size, rank=group.rank, ranks=group.size)
+    logits, targets = [torch.empty(0, model.head.out_features)], [torch.empty(0, dtype=torch.long)]
+    with torch.inference_mode(), _progress(len(split), label) as bar:
+        for inputs, batch_targets in split.load(requests):
+            if machine.stop.requested:
+                break
+            logits.append(_in_pieces(model, split.prepare(inputs, machine.device)).cpu())
+            targets.append(batch_targets)
+            bar.update(len(batch_targets) * group.size)
+    if anyone(machine):
+        machine.stop.requested = True
+        machine.stop.check()
+    return Evaluation(group.gather_rows(torch.cat(logits)), group.gather_rows(torch.cat(targets)))
 
 
-def _progress(batches: Batches, label: str) -> Iterable[tuple[Tensor, Tensor]]:
-    """The batches, with pictures per second and the time left on a terminal."""
-    images = len(batches.dataset)  # type: ignore[arg-type]
-    with tqdm(total=images, desc=label, unit="img", disable=None, file=sys.stderr, leave=False) as bar:
-        for batch in batches:
-            yield batch
-            bar.update(len(batch[1]))
+def anyone(machine: Machine) -> bool:
+    """Whether any of the processes was asked to stop; all of them have to ask together."""
+    asked = torch.tensor([float(machine.stop.requested)])
+    machine.group.sum(asked)
+    return bool(asked.item())
+
+
+def _in_pieces(model: Network, inputs: Tensor) -> Tensor:
+    """Logits, by halves where the whole exhausts the GPU's memory."""
+    try:
+        logits: Tensor = model.head(model.extract(inputs).float())
+        return logits
+    except torch.OutOfMemoryError:
+        if len(inputs) < 2:
+            raise
+    torch.cuda.empty_cache()
+    return torch.cat([_in_pieces(model, half) for half in inputs.chunk(2)])
+
+
+class _Run:
+    """One training run, between its checkpoints."""
+
+    def __init__(
+        self,
+        model: Network,
+        training: Source,
+        validation: Source,
+        settings: Hyperparameters,
+        machine: Machine,
+        *,
+        checkpoints: Path,
+        report: Report,
+    ) -> None:
+        self.model, self.settings, self.machine = model, settings, machine
+        self.training, self.validation = training, validation
+        self.checkpoints, self.report = checkpoints, report
+        self.plan = Plan(
+            samples=len(training),
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            views=settings.view_count,
+            rank=machine.group.rank,
+            ranks=machine.group.size,
+        )
+        self.optimizer = build_optimizer(model.stages(), settings)
+        self.weights: Tensors = {
+            f"{stage}.{place}": parameter
+            for stage, parameters in enumerate(model.stages())
+            for place, parameter in enumerate(parameters)
+        }
+        for parameter in self.weights.values():
+            parameter.grad = torch.zeros_like(parameter)
+        self.average = _copy(self.weights) if settings.ema else {}
+        self.best_weights = _copy(self.weights)
+        self.best, self.position = Best(), Position()
+        self.totals = torch.zeros(3, dtype=torch.float64, device=machine.device)  # loss, right ones, pictures
+        self.seconds, self.waited = 0.0, 0.0  # spent on the epoch, and in it waiting for data
+        self.piece = settings.batch_size  # pictures that go through the network at once
+        self.extract = _compiled(model.extract) if settings.compile else model.extract
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done, or enough of them brought nothing."""
+        patience = self.settings.patience
+        return self.position.epoch > self.settings.epochs or 0 < patience <= self.position.stale
+
+    @property
+    def steps_done(self) -> int:
+        return (self.position.epoch - 1) * self.plan.steps + self.position.step
+
+    # ── an epoch ──────────────────────────────────────────────────────────────────────────────────
+
+    def train_epoch(self) -> None:
+        """The steps that are left of the epoch; writes checkpoints, and raises `Terminated` after one."""
+        position = self.position
+        label = f"epoch {position.epoch}/{self.settings.epochs}"
+        batches = self.training.load(self.plan.epoch(position.epoch, first_step=position.step))
+        done = position.step * self.plan.batch_size
+        with _progress(len(self.training), label, done=done) as bar:
+            while True:
+                begun = time.perf_counter()
+                batch = next(batches, None)
+                self.waited += time.perf_counter() - begun
+                if batch is None:
+                    return
+                total = self.plan.size(self.position.step)
+                stop = self.step(*batch, total)
+                self.position = replace(self.position, step=self.position.step + 1)
+                self.seconds += time.perf_counter() - begun
+                bar.update(total)
+                if stop or self.steps_done % self.settings.checkpoint_steps == 0:
+                    self.save()
+                if stop:
+                    self.machine.stop.requested = True
+                    self.machine.stop.check()
+
+    def end_epoch(self) -> None:
+        """Evaluate, report, remember the best, and write a checkpoint; raises `Terminated` after one."""
+        trained = self._trained()
+        try:
+            with self._averaged():
+                validated = evaluate(
+                    self.model,
+                    self.validation,
+                    self.machine,
+                    batch_size=self.settings.batch_size,
+                    label="validation",
+                )
+        except Terminated:
+            self.save()
+            raise
+        metrics = {**trained, "validation:loss": validated.loss, "validation:accuracy": validated.accuracy}
+        epoch = self.position.epoch
+        self.report(metrics, epoch)
+        better = self.best.beaten_by(metrics)
+        if better:
+            self.best, self.best_weights = Best(epoch, metrics), _copy(self.average or self.weights)
+        self.position = Position(epoch + 1, stale=0 if better else self.position.stale + 1)
+        self.totals.zero_()
+        self.seconds = self.waited = 0.0
+        self.save()
+
+    def _trained(self) -> dict[str, float]:
+        """The epoch's training figures, over all processes."""
+        loss, right, pictures = self._all_totals().tolist()
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss became {loss} in epoch {self.position.epoch}/{self.settings.epochs}: "
+                "lower learning-rate, or look for damaged weights"
+            )
+        return {
+            "train:loss": loss / pictures,
+            "train:accuracy": right / pictures,
+            "train:images_per_second": pictures / self.seconds,
+            "train:data_wait": self.waited / self.seconds,
+        }
+
+    def _all_totals(self) -> Tensor:
+        totals = self.totals.clone()
+        self.machine.group.sum(totals)
+        return totals
+
+    @contextlib.contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The model has its averaged weights inside, when there are any."""
+        if not self.average:
+            yield
+            return
+        trained = _copy(self.weights)
+        _load(self.weights, self.average)
+        try:
+            yield
+        finally:
+            _load(self.weights, trained)
+
+    def load_best(self) -> None:
+        """Leave the model with the weights of its best epoch."""
+        _load(self.weights, self.best_weights)
+
+    # ── a step ────────────────────────────────────────────────────────────────────────────────────
+
+    def step(self, inputs: Tensor, targets: Tensor, total: int) -> bool:
+        """One optimiser step over `total` pictures of all processes; whether any was asked to stop."""
+        done = self.steps_done
+        steps = self.settings.epochs * self.plan.steps
+        set_learning_rate(self.optimizer, step=done, steps=steps, warmup=self.settings.warmup)
+        inputs = self.training.prepare(inputs, self.machine.device)
+        targets = targets.to(self.machine.device, non_blocking=True)
+        self.totals += self.gradients(inputs, targets, total)
+        stop = self.share_gradients()
+        if self.settings.clip_gradients:
+            torch.nn.utils.clip_grad_norm_(self.weights.values(), self.settings.clip_gradients)
+        self.optimizer.step()
+        if self.average:
+            update_average(self.average, self.weights, decay=self.settings.ema, step=done)
+        return stop
+
+    def gradients(self, inputs: Tensor, targets: Tensor, total: int) -> Tensor:
+        """Gradients of this process's share of the loss; returns loss, right ones and pictures.
+
+        Where the GPU's memory does not suffice the batch goes through in pieces of half the size, and
+        their gradients add up to the same.
+        """
+        while True:
+            self.optimizer.zero_grad(set_to_none=False)
+            try:
+                return self._accumulated(inputs, targets, total)
+            except torch.OutOfMemoryError as error:
+                if self.piece == 1 or len(inputs) < 2:
+                    raise TrainingError(
+                        "a single picture exhausts the GPU's memory: freeze more layers (unfreeze), lower "
+                        "crop, or choose an instance with a larger GPU"
+                    ) from error
+            self.piece = -(-min(self.piece, len(inputs)) // 2)
+            torch.cuda.empty_cache()
+            print(
+                f"the GPU's memory is exhausted: a step of {total} pictures now goes through in pieces of "
+                f"{self.piece}, whose gradients are added up",
+                file=sys.stderr,
+            )
+
+    def _accumulated(self, inputs: Tensor, targets: Tensor, total: int) -> Tensor:
+        settings, counted = self.settings, torch.zeros_like(self.totals)
+        if not len(inputs):
+            return counted
+        if settings.frozen:  # these need no gradients, and so little memory
+            inputs = torch.cat([self.features(piece) for piece in inputs.split(self.piece)])
+        goals = functional.one_hot(targets, self.model.head.out_features).float()
+        if settings.mixup:
+            numbers = (settings.seed, self.steps_done, self.machine.group.rank)
+            inputs, goals = mix(inputs, goals, alpha=settings.mixup, numbers=numbers)
+        pieces = [tensor.split(self.piece) for tensor in (inputs, targets, goals, self._kept(total))]
+        for piece, truth, goal, kept in zip(*pieces, strict=True):
+            features = piece if settings.frozen else self.features(piece)
+            logits = self.model.head(features * kept)
+            loss = functional.cross_entropy(
+                logits, goal, reduction="sum", label_smoothing=settings.label_smoothing
+            )
+            (loss / total).backward()
+            counted[0] += loss.detach()
+            counted[1] += (logits.detach().argmax(1) == truth).sum()
+            counted[2] += len(truth)
+        return counted
+
+    def features(self, inputs: Tensor) -> Tensor:
+        """The head's inputs, float32; a frozen network keeps no gradients."""
+        with torch.set_grad_enabled(not self.settings.frozen), self.machine.autocast():
+            features = self.extract(inputs)
+        return features.float()
+
+    def _kept(self, total: int) -> Tensor:
+        """Dropout's factors for this process's rows of the batch: (n, features), or (n, 1) of ones."""
+        group, share = self.machine.group, self.settings.dropout
+        if not share:
+            mask = torch.ones(total, 1)
+        else:
+            generator = random_generator(self.settings.seed, self.steps_done)
+            mask = dropout_mask(total, self.model.head.in_features, share=share, generator=generator)
+        return mask[group.rank :: group.size].to(self.machine.device)
+
+    def share_gradients(self) -> bool:
+        """Add up the gradients of all processes; whether any of them was asked to stop.
+
+        The request travels with the gradients, so all stop after the same step.
+        """
+        if self.machine.group.size == 1:
+            return self.machine.stop.requested
+        gradients = [parameter.grad for parameter in self.weights.values() if parameter.grad is not None]
+        asked = torch.tensor([float(self.machine.stop.requested)], device=self.machine.device)
+        flat = torch.cat([*(gradient.flatten() for gradient in gradients), asked])
+        self.machine.group.sum(flat)
+        sizes = [gradient.numel() for gradient in gradients]
+        for gradient, summed in zip(gradients, flat[:-1].split(sizes), strict=True):
+            gradient.copy_(summed.view_as(gradient))
+        return bool(flat[-1].item())
+
+    # ── checkpoints ───────────────────────────────────────────────────────────────────────────────
+
+    def save(self) -> None:
+        """Write a checkpoint; all processes call, the first one writes."""
+        totals = self._all_totals()
+        if not self.machine.group.is_main:
+            return
+        moments = {
+            f"{name}.{moment}": value
+            for name, parameter in self.weights.items()
+            for moment, value in self.optimizer.state[parameter].items()
+        }
+        groups = {
+            "weights": self.weights,
+            "best": self.best_weights,
+            "average": self.average,
+            "optimizer": moments,
+            "totals": {"": totals},
+        }
+        tensors = {f"{kind}:{name}": value for kind, held in groups.items() for name, value in held.items()}
+        state = {
+            "position": asdict(self.position),
+            "best": asdict(self.best),
+            "seconds": self.seconds,
+            "waited": self.waited,
+            "piece": self.piece,
+        }
+        save_checkpoint(self.checkpoints, Checkpoint(self.steps_done, tensors, state))
+
+    def restore(self) -> None:
+        """Go on from the newest whole checkpoint, if there is one."""
+        checkpoint = newest_checkpoint(self.checkpoints) if self.machine.group.is_main else None
+        checkpoint = self._shared(checkpoint)
+        if checkpoint is None:
+            return
+        held: dict[str, Tensors] = {"weights": {}, "best": {}, "average": {}, "optimizer": {}, "totals": {}}
+        for name, tensor in checkpoint.tensors.items():
+            kind, _, rest = name.partition(":")
+            held[kind][rest] = tensor.to(self.machine.device)
+        _load(self.weights, held["weights"])
+        _load(self.best_weights, held["best"])
+        _load(self.average, held["average"])
+        for name, value in held["optimizer"].items():
+            parameter, _, moment = name.rpartition(".")
+            self.optimizer.state[self.weights[parameter]][moment] = value
+        if self.machine.group.is_main:
+            self.totals.copy_(held["totals"][""])
+        state = checkpoint.state
+        self.position, self.best = Position(**state["position"]), Best(**state["best"])
+        self.seconds, self.waited, self.piece = state["seconds"], state["waited"], state["piece"]
+        print(
+            f"going on from the checkpoint of step {checkpoint.step} of "
+            f"{self.settings.epochs * self.plan.steps} in {self.checkpoints}",
+            file=sys.stderr,
+        )
+
+    def _shared(self, checkpoint: Checkpoint | None) -> Checkpoint | None:
+        """The first process's checkpoint, for all: another host need not have the file."""
+        group = self.machine.group
+        if group.size == 1:
+            return checkpoint
+        content = b""
+        if checkpoint is not None:
+            content = safetensors.torch.save(checkpoint.tensors)
+        header = json.dumps([checkpoint.step, checkpoint.state] if checkpoint else None).encode()
+        step_and_state = json.loads(group.exchange_bytes(header if group.is_main else None, source=0))
+        if step_and_state is None:
+            return None
+        content = group.exchange_bytes(content if group.is_main else None, source=0)
+        return Checkpoint(step_and_state[0], safetensors.torch.load(content), step_and_state[1])
+
+
+def _compiled(extract: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    if not shutil.which(os.environ.get("CXX", "g++")):
+        raise TrainingError(
+            "compile needs a C++ compiler, which the training image leaves out: build one that has it with "
+            '`make build-train PACKAGES="g++ python3-dev"`, or leave compile false'
+        )
+    return torch.compile(extract)
+
+
+def _copy(tensors: Tensors) -> Tensors:
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
+
+
+@torch.no_grad()
+def _load(into: Tensors, values: Tensors) -> None:
+    for name, tensor in into.items():
+        tensor.copy_(values[name])
+
+
+def _progress(images: int, label: str, *, done: int = 0) -> "tqdm[Any]":
+    """Pictures per second and the time left, on a terminal."""
+    return tqdm(
+        total=images, initial=done, desc=label, unit="img", disable=None, file=sys.stderr, leave=False
+    )

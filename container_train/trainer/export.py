@@ -7,9 +7,7 @@ place with artifact.json last: a killed or disk-full export leaves nothing that 
 import errno
 import json
 import os
-import re
 import shutil
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,14 +16,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import openvino
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from trainer.backbones import Classifier
+from trainer.conversion import compile_network, convert, save_network
 from trainer.download import file_sha256
 from trainer.failures import ExportError
-from trainer.transforms import Preprocessing
+from trainer.labels import label_of
+from trainer.views import Preprocessing
 
 SCHEMA_VERSION = 1
 DESCRIPTION = "artifact.json"
@@ -41,12 +39,13 @@ class Provenance:
 
     classes: Sequence[str]
     preprocessing: Preprocessing
-    backbone: Mapping[str, str | None]
+    backbones: Sequence[Mapping[str, Any]]
     training_run: Mapping[str, Any]
     metrics: Mapping[str, float]
+    report_card: Mapping[str, Any]
 
 
-def export_artifact(model: Classifier, folder: Path, provenance: Provenance, *, selftest: Tensor) -> Path:
+def export_artifact(model: nn.Module, folder: Path, provenance: Provenance, *, selftest: Tensor) -> Path:
     """Write the artifact into `folder` and return the path of its artifact.json.
 
     `selftest` holds normalised pictures (N, 3, S, S), float32. Moves the model to the CPU. Raises
@@ -70,37 +69,22 @@ def export_artifact(model: Classifier, folder: Path, provenance: Provenance, *, 
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def label_of(name: str) -> str:
-    """A class folder's name for people: `002.Afghan_hound` → `Afghan hound`."""
-    return re.sub(r"^\d+\.", "", name).replace("_", " ")
-
-
-def _write_files(model: Classifier, folder: Path, images: Tensor) -> None:
+def _write_files(model: nn.Module, folder: Path, images: Tensor) -> None:
     with torch.inference_mode():
         logits = model(images)
     _save_array(folder / "selftest_images.npy", images.numpy())
     _save_array(folder / "selftest_logits.npy", logits.numpy())
-    openvino.save_model(_convert(model, size=images.shape[-1]), folder / "model.xml", compress_to_fp16=False)
-
-
-def _convert(model: Classifier, *, size: int) -> openvino.Model:
-    """The network as OpenVINO IR in float32: `images` (N, 3, S, S) in, `logits` (N, classes) out."""
-    example, shape = torch.zeros(2, 3, size, size), openvino.PartialShape([-1, 3, size, size])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # OpenVINO traces with what torch is phasing out
-        converted = openvino.convert_model(model, example_input=example, input=shape)
-    converted.inputs[0].get_tensor().set_names({"images"})
-    converted.outputs[0].get_tensor().set_names({"logits"})
-    return converted
+    network = convert(model, torch.zeros(2, *images.shape[1:]), shape=[-1, *images.shape[1:]])
+    network.inputs[0].get_tensor().set_names({"images"})
+    network.outputs[0].get_tensor().set_names({"logits"})
+    save_network(network, folder / "model.xml")
 
 
 def _check_answers(folder: Path) -> None:
     """Infer the written files and compare probabilities, as every reader will."""
     images = np.load(folder / "selftest_images.npy", allow_pickle=False)
     expected = np.load(folder / "selftest_logits.npy", allow_pickle=False)
-    network = openvino.Core().compile_model(
-        folder / "model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-    )
+    network = compile_network(folder / "model.xml", precision=torch.float32, threads=1)
     answered = network({"images": images})["logits"]
     difference = float(np.abs(probabilities(answered) - probabilities(expected)).max())
     if not difference <= TOLERANCE:
@@ -126,7 +110,7 @@ def _write_description(folder: Path, provenance: Provenance) -> None:
         "preprocessing": provenance.preprocessing.as_dict(),
         "input": {"name": "images", "dtype": "float32", "shape": [None, *images.shape[1:]]},
         "output": {"name": "logits", "dtype": "float32", "shape": [None, len(provenance.classes)]},
-        "backbones": [dict(provenance.backbone)],
+        "backbones": [dict(backbone) for backbone in provenance.backbones],
         "engines": {"f32": {"model": "model.xml", "weights": "model.bin"}},
         "selftest": {
             "images": "selftest_images.npy",
@@ -135,6 +119,7 @@ def _write_description(folder: Path, provenance: Provenance) -> None:
         },
         "training_run": dict(provenance.training_run),
         "metrics": dict(provenance.metrics),
+        "report_card": dict(provenance.report_card),
         "files": {
             file.name: {"bytes": file.stat().st_size, "sha256": file_sha256(file)}
             for file in sorted(folder.iterdir())

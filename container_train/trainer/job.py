@@ -1,111 +1,197 @@
-"""One training job, put together from the other modules. Called by train_model.py and hpo.py."""
+"""One training job, put together from the other modules. Called by train_model.py and hpo.py.
+
+Each backbone becomes a member (`trainer.members`); several members answer together, one alone is its own
+answer.
+"""
 
 import os
 import platform
 import subprocess
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import openvino
 import torch
-import torchvision
-from tqdm import tqdm
+from torch import Tensor, nn
 
-from trainer import metrics
-from trainer.backbones import BACKBONES, Classifier, build_classifier
+from trainer.calibration import fit_temperature
 from trainer.config import Hyperparameters
-from trainer.data import Batches, RobustImageFolder, Transform, load_splits, make_loader
-from trainer.engine import Best, Evaluation, evaluate, fit
+from trainer.cpus import cpu_limit
+from trainer.data import load_splits
+from trainer.distributed import process_group
+from trainer.engine import Evaluation, Machine, evaluate
+from trainer.ensemble import Ensemble, combine, fit_weights
 from trainer.export import Provenance, export_artifact
-from trainer.failures import WeightsError
+from trainer.loading import normalise
 from trainer.locations import Locations
+from trainer.members import Job, Member, train_member
 from trainer.precision import choose_device, choose_precision
 from trainer.predictions import write_predictions
-from trainer.transforms import Preprocessing, evaluation_transform, training_transform
-from trainer.weights import Weights, find_weights, image_weights_folder
+from trainer.scorecard import Scorecard, confusion_matrix, score, write_report_card
+from trainer.termination import Stop
+from trainer.views import CENTRE, Preprocessing, Views
+
+_PATIENCE = timedelta(hours=2)  # of a process for the others: one may have to compute features first
 
 
 @dataclass(frozen=True)
-class Job:
-    """Everything that a run needs, ready to train."""
+class Trained:
+    """All members, and how they answer together: each one's weight, and one temperature for all."""
 
-    settings: Hyperparameters
-    locations: Locations
-    splits: dict[str, RobustImageFolder]
-    model: Classifier
-    weights: Weights
-    preprocessing: Preprocessing
-    device: torch.device
+    members: Sequence[Member]
+    shares: Sequence[float]
+    temperature: float
+    metrics: dict[str, float]
+
+    def combine(self, logits: Sequence[Tensor]) -> Tensor:
+        """The members' logits (N, classes) as one, before the temperature."""
+        return combine(logits, self.shares)
 
 
-def prepare(settings: Hyperparameters, locations: Locations, *, splits: Sequence[str]) -> Job:
-    """Find the weights, check the pictures, build the model; raises `TrainerError`s.
+@contextmanager
+def open_machine(settings: Hyperparameters, stop: Stop) -> Iterator[Machine]:
+    """This process's part of the machine, and its group where torchrun has started several."""
+    device = choose_device(int(os.environ.get("LOCAL_RANK", "0")))
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    # A head on cached features is too small to be worth a second thread.
+    torch.set_num_threads(1 if settings.cached else max(1, cpu_limit() // processes))
+    kind: Literal["cuda", "cpu"] = "cuda" if device.type == "cuda" else "cpu"
+    with process_group(os.environ, device_type=kind, timeout=_PATIENCE) as group:
+        yield Machine(device, choose_precision(device, mixed=settings.mixed_precision), group, stop)
 
-    `splits` names the data folders to open: `train` first.
-    """
-    torch.manual_seed(settings.seed)
-    backbone = BACKBONES[settings.backbone]
-    weights = find_weights(
-        backbone, settings.weights, channel=locations.pretrained, image=image_weights_folder()
+
+def prepare(
+    settings: Hyperparameters, locations: Locations, machine: Machine, *, splits: Sequence[str]
+) -> Job:
+    """Check the pictures; `splits` names the data folders to open, `train` first. Raises `DataError`."""
+    group = machine.group
+    if group.local_rank:
+        group.barrier()  # the first process of the host checks the files, the others read its notes
+    opened = load_splits(
+        locations.data,
+        splits,
+        max_unreadable=settings.max_unreadable,
+        reports=locations.output_data_dir if group.is_main else None,
+        cache=locations.cache,
     )
-    print(
-        f"{backbone.name}: weights from {weights.source} ({weights.file or 'random numbers'})",
-        file=sys.stderr,
-    )
-    preprocessing = Preprocessing()
-    opened = _open_splits(settings, locations, preprocessing, splits)
-    try:
-        model = build_classifier(backbone, weights.tensors, classes=len(opened["train"].classes))
-    except ValueError as error:
-        raise WeightsError(f"{weights.file} does not fit {backbone.name}: {error}") from error
-    return Job(settings, locations, opened, model, weights, preprocessing, choose_device())
+    if not group.local_rank:
+        group.barrier()
+    views = Views(Preprocessing(settings.resize, settings.crop), settings.min_crop_area)
+    return Job(settings, locations, machine, opened, views)
 
 
-def train(job: Job) -> Best:
-    """Train, reporting metrics after each epoch; the model is left at its best epoch."""
-    settings = job.settings
-    return fit(
-        job.model,
-        _loader(job, "train"),
-        _loader(job, "valid"),
-        epochs=settings.epochs,
-        learning_rate=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        device=job.device,
-        precision=choose_precision(job.device, mixed=settings.mixed_precision),
-        report=_report_epoch,
-    )
+def train(job: Job) -> Trained:
+    """Train every backbone, reporting metrics after each epoch, and settle how they answer together."""
+    names = job.settings.backbones
+    members = []
+    for number, name in enumerate(names, start=1):
+        if len(names) > 1:
+            job.say(f"{name}: member {number} of {len(names)}")
+        members.append(train_member(job, name))
+    trained = _settle(members)
+    if len(members) > 1:
+        job.report(trained.metrics)
+    return trained
 
 
-def test(job: Job) -> dict[str, float]:
-    """Answer the test split once, write the answers down, report and return the metrics."""
-    evaluation: Evaluation = evaluate(job.model, _loader(job, "test"), device=job.device, label="test")
+def _settle(members: Sequence[Member]) -> Trained:
+    """The weights, then the temperature, that make the validation split's targets most likely."""
+    targets = members[0].validation.targets
+    logits = [member.validation.logits for member in members]
+    shares = fit_weights([torch.log_softmax(member, dim=1) for member in logits], targets)
+    combined = combine(logits, shares)
+    temperature = fit_temperature(combined, targets)
+    if len(members) == 1:
+        return Trained(members, shares, temperature, members[0].best.metrics or {})
+    together = Evaluation(combined / temperature, targets)
+    figures = {"validation:loss": together.loss, "validation:accuracy": together.accuracy}
+    return Trained(members, shares, temperature, figures)
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What came of the one look at the test split."""
+
+    metrics: dict[str, float]
+    card: Scorecard
+
+
+def test(job: Job, trained: Trained) -> Tested:
+    """Answer the test split once; write the answers and the report card down, and report the metrics."""
     split = job.splits["test"]
-    write_predictions(job.locations.output_data_dir, evaluation, files=split.files, classes=split.classes)
-    values = {"test:loss": evaluation.loss, "test:accuracy": evaluation.accuracy}
-    metrics.write_metrics(values)
-    return values
+    evaluations = [
+        evaluate(
+            member.model,
+            member.sources["test"],
+            job.machine,
+            batch_size=job.settings.batch_size,
+            label="test",
+        )
+        for member in trained.members
+    ]
+    logits = trained.combine([each.logits for each in evaluations])
+    answers = Evaluation(logits / trained.temperature, evaluations[0].targets)
+    card = score(logits, answers.targets, classes=job.classes, temperature=trained.temperature)
+    values = {
+        "test:loss": answers.loss,
+        "test:accuracy": card.accuracy,
+        "test:top5_accuracy": card.top5,
+        "test:expected_calibration_error": card.expected_calibration_error,
+    }
+    job.report(values)
+    if job.machine.group.is_main:
+        folder = job.locations.output_data_dir
+        write_predictions(
+            folder, logits=answers.logits, targets=answers.targets, files=split.files, classes=job.classes
+        )
+        write_report_card(folder, card, confusion_matrix(answers.logits, answers.targets))
+    for line in card.lines():
+        job.say(line)
+    return Tested(values, card)
 
 
-def export(job: Job, best: Best, tested: dict[str, float]) -> Path:
+def export(job: Job, trained: Trained, tested: Tested) -> None:
     """Write the model artifact; its self-test is the first and the last validation picture."""
-    validation = job.splits["valid"]
+    if not job.machine.group.is_main:
+        return
     provenance = Provenance(
-        classes=job.splits["train"].classes,
-        preprocessing=job.preprocessing,
-        backbone={
-            "name": job.settings.backbone,
-            "weights": job.weights.source,
-            "weights_sha256": job.weights.sha256,
-        },
-        training_run={**training_run(job.settings), "best_epoch": best.epoch},
-        metrics={**best.metrics, **tested},
+        classes=job.classes,
+        preprocessing=job.views.size,
+        backbones=[
+            {**member.as_dict(), "share": share}
+            for member, share in zip(trained.members, trained.shares, strict=True)
+        ],
+        training_run=training_run(job.settings),
+        metrics={**trained.metrics, **tested.metrics},
+        report_card=tested.card.as_dict(),
     )
-    images = torch.stack([validation[0][0], validation[len(validation) - 1][0]])
-    return export_artifact(job.model, job.locations.model_dir, provenance, selftest=images)
+    network = _network(trained, classes=len(job.classes))
+    artifact = export_artifact(network, job.locations.model_dir, provenance, selftest=_selftest(job))
+    job.say(f"exported to {artifact.parent}")
+
+
+def _network(trained: Trained, *, classes: int) -> nn.Module:
+    """Pictures → logits whose softmax is the calibrated answer: the temperature is divided out here."""
+    networks = [member.classifier(classes) for member in trained.members]
+    if len(networks) > 1:
+        return Ensemble(networks, [share / trained.temperature for share in trained.shares])
+    for parameter in networks[0].head.parameters():
+        parameter.data.div_(trained.temperature)
+    return networks[0]
+
+
+def _selftest(job: Job) -> Tensor:
+    """Two normalised pictures (2, 3, S, S)."""
+    split = job.splits["valid"]
+    ends = (0, len(split) - 1)
+    views = [
+        job.views.pixels(split.read(index), digest=split.digests[index], number=CENTRE) for index in ends
+    ]
+    return normalise(torch.stack([torch.from_numpy(view.copy()) for view in views])).contiguous()
 
 
 def training_run(settings: Hyperparameters) -> dict[str, Any]:
@@ -116,9 +202,7 @@ def training_run(settings: Hyperparameters) -> dict[str, Any]:
         "seed": settings.seed,
         "git_revision": _git_revision(),
         "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        "openvino": openvino.__version__,
+        **{name: version(name) for name in ("torch", "torchvision", "openvino")},
     }
 
 
@@ -131,31 +215,3 @@ def _git_revision() -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
-
-
-def _open_splits(
-    settings: Hyperparameters, locations: Locations, size: Preprocessing, names: Sequence[str]
-) -> dict[str, RobustImageFolder]:
-    transforms: dict[str, Transform] = dict.fromkeys(names, evaluation_transform(size))
-    transforms["train"] = training_transform(size, min_crop_area=settings.min_crop_area)
-    return load_splits(
-        locations.data,
-        transforms,
-        max_unreadable=settings.max_unreadable,
-        quarantine_file=locations.output_data_dir / "quarantine.csv",
-    )
-
-
-def _loader(job: Job, split: str) -> Batches:
-    return make_loader(
-        job.splits[split],
-        batch_size=job.settings.batch_size,
-        workers=job.settings.workers,
-        seed=job.settings.seed,
-        shuffle=split == "train",
-    )
-
-
-def _report_epoch(values: dict[str, float], epoch: int) -> None:
-    with tqdm.external_write_mode():
-        metrics.write_metrics(values, epoch=epoch)

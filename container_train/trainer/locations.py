@@ -18,6 +18,8 @@ class Locations:
     pretrained: Path
     model_dir: Path
     output_data_dir: Path
+    checkpoints: Path
+    cache: Path
     failure_file: Path | None
 
     @classmethod
@@ -29,10 +31,21 @@ class Locations:
             return Path(environment.get(variable) or base.joinpath(*parts))
 
         output = environment.get("SM_OUTPUT_DIR")
+        checkpoints = base / "checkpoints"
         return cls(
             data=folder("SM_CHANNEL_TRAINING", "input", "data", "training"),
             pretrained=folder("SM_CHANNEL_PRETRAINED", "input", "data", "pretrained"),
             model_dir=folder("SM_MODEL_DIR", "model"),
             output_data_dir=folder("SM_OUTPUT_DATA_DIR", "output", "data"),
+            checkpoints=checkpoints,
+            cache=Path(environment.get("TRAINER_CACHE_DIR") or _default_cache(environment, checkpoints)),
             failure_file=Path(output, "failure") if output else None,
         )
+
+
+def _default_cache(environment: Mapping[str, str], checkpoints: Path) -> Path:
+    """Where the platform keeps checkpoints for a restarted job, it keeps features as well."""
+    if checkpoints.is_dir():
+        return checkpoints / "cache"
+    home = environment.get("XDG_CACHE_HOME") or Path(environment.get("HOME", "/tmp"), ".cache")  # noqa: S108
+    return Path(home, "dog-breeds")

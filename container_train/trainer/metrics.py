@@ -32,6 +32,7 @@ METRICS = (
     Metric("train:loss", "lower", "mean cross-entropy of the epoch's training pictures"),
     Metric("train:accuracy", "higher", "share of the epoch's training pictures named right"),
     Metric("train:images_per_second", "higher", "training throughput of the epoch"),
+    Metric("train:data_wait", "lower", "share of the epoch's time spent waiting for the next batch"),
     Metric("validation:loss", "lower", "mean cross-entropy over the valid split"),
     Metric("validation:accuracy", "higher", "share of the valid split named right"),
     Metric("test:loss", "lower", "mean cross-entropy over the test split, once, of the best epoch"),
@@ -71,9 +72,3 @@ def write_metrics(values: Mapping[str, float], *, epoch: int | None = None) -> N
     """
     sys.stdout.write(metric_line(values, epoch=epoch) + "\n")
     sys.stdout.flush()
-
-
-def read_metrics(line: str) -> dict[str, float]:
-    """The values in one log line, as SageMaker would extract them."""
-    found = ((metric.name, re.search(metric.regex, line)) for metric in METRICS)
-    return {name: float(match.group(1)) for name, match in found if match}

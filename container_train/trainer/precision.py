@@ -8,15 +8,15 @@ from pathlib import Path
 import torch
 
 
-def choose_device() -> torch.device:
-    """The first GPU, or the processor.
+def choose_device(number: int) -> torch.device:
+    """The GPU of this process, the host's `number`th from 0, or the processor.
 
     Turns TF32 off on a GPU: evaluation promises float32, and training has bfloat16 for speed.
     """
     if not torch.cuda.is_available():
         return torch.device("cpu")
     torch.backends.cudnn.allow_tf32 = False
-    return torch.device("cuda")
+    return torch.device("cuda", number)
 
 
 def choose_precision(device: torch.device, *, mixed: bool) -> torch.dtype:

@@ -25,8 +25,11 @@ def test_nothing_given_means_the_defaults() -> None:
 
 def test_every_hyperparameter_can_be_given_as_a_string() -> None:
     settings = Hyperparameters(
-        backbone="efficientnet_lite0", weights="none", epochs=7, batch_size=5, learning_rate=1e-4,
-        weight_decay=0.5, min_crop_area=0.25, mixed_precision=False, max_unreadable=0.5, workers=0, seed=9,
+        backbone="efficientnet_lite0", weights="none", unfreeze="all", epochs=7, batch_size=5,
+        learning_rate=1e-4, layer_decay=0.5, warmup=0.1, weight_decay=0.5, label_smoothing=0.1, dropout=0.2,
+        mixup=0.3, ema=0.9, clip_gradients=1.0, patience=2, views=4, min_crop_area=0.25, resize=300, crop=288,
+        feature_cache=False, mixed_precision=False, compile=True, checkpoint_steps=50, max_unreadable=0.5,
+        workers=0, seed=9,
     )  # fmt: skip
     assert all(getattr(settings, name) != getattr(Hyperparameters(), name) for name in vars(settings))
 
@@ -52,8 +55,8 @@ def test_booleans_are_read_as_the_toolkit_writes_them(text: str, value: bool) ->
         (["--mixed-precision", "maybe"], "mixed-precision must be true or false, not 'maybe'"),
         (
             ["--backbone", "resnet5"],
-            "unknown backbone 'resnet5': the known ones are resnet50, efficientnet_lite0; "
-            "did you mean 'resnet50'?",
+            "unknown backbone 'resnet5': the known ones are resnet50, efficientnet_lite0, "
+            "efficientnet_lite1, efficientnet_lite2, torchvision:NAME, timm:NAME; did you mean 'resnet50'?",
         ),
         (["--learning_rate", "0.1"], "unrecognized arguments: --learning_rate 0.1"),
     ],
@@ -81,6 +84,44 @@ def test_odd_values_reach_the_parser_as_they_were(value: object) -> None:
 
 def test_the_known_backbones_are_those_of_the_registry() -> None:
     assert tuple(backbones.BACKBONES) == config.BACKBONES
+
+
+def test_several_backbones_are_named_with_commas() -> None:
+    assert parse("--backbone", "resnet50, timm:convnext_tiny").backbones == ["resnet50", "timm:convnext_tiny"]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("resnet50,resnet50", "backbone names 'resnet50' twice"),
+        ("resnet50,", "unknown backbone ''"),
+        ("resnet50,efficientnet", "unknown backbone 'efficientnet'"),
+        ("timm:", "unknown backbone 'timm:'"),
+        ("", "unknown backbone ''"),
+    ],
+)
+def test_a_wrong_name_among_several_is_the_one_that_is_named(value: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        parse("--backbone", value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "views", "cached"),
+    [
+        ((), 1, True),
+        (("--views", "4"), 4, True),
+        (("--unfreeze", "layer4"), 0, False),
+        (("--unfreeze", "all", "--views", "1"), 1, False),
+        (("--feature-cache", "false"), 1, False),
+    ],
+)
+def test_frozen_training_is_cached_and_unfrozen_training_sees_new_views(
+    arguments: tuple[str, ...], views: int, cached: bool
+) -> None:
+    settings = parse(*arguments)
+
+    assert settings.view_count == views
+    assert settings.cached is cached
 
 
 def test_the_page_lists_the_hyperparameters_as_they_are() -> None:

@@ -17,23 +17,34 @@ import pytest
 import torch
 
 from trainer.backbones import BACKBONES, Classifier, build_classifier
-from trainer.export import Provenance, export_artifact, label_of, probabilities
+from trainer.ensemble import Ensemble, combine
+from trainer.export import Provenance, export_artifact, probabilities
 from trainer.failures import ExportError
-from trainer.transforms import Preprocessing
+from trainer.labels import label_of
+from trainer.views import Preprocessing
 
 SIZE = 64
 PROVENANCE = Provenance(
     classes=["001.red_setter", "002.Green_hound", "blue"],
     preprocessing=Preprocessing(resize=72, crop=SIZE),
-    backbone={"name": "efficientnet_lite0", "weights": "none", "weights_sha256": None},
+    backbones=[
+        {
+            "name": "efficientnet_lite0",
+            "weights": "none",
+            "weights_sha256": None,
+            "best_epoch": 2,
+            "share": 1.0,
+        }
+    ],
     training_run={"seed": 3},
     metrics={"test:accuracy": 0.5},
+    report_card={"accuracy": 0.5, "temperature": 1.25},
 )
 
 
 def classifier() -> Classifier:
+    model = build_classifier(BACKBONES["efficientnet_lite0"], None, classes=3, seed=1)
     torch.manual_seed(1)
-    model = build_classifier(BACKBONES["efficientnet_lite0"], None, classes=3)
     torch.nn.init.normal_(model.head.weight)
     return model
 
@@ -61,7 +72,8 @@ def test_the_description_has_the_keys_of_the_page(artifact: tuple[Path, dict[str
     assert description["input"] == {"name": "images", "dtype": "float32", "shape": [None, 3, SIZE, SIZE]}
     assert description["output"] == {"name": "logits", "dtype": "float32", "shape": [None, 3]}
     assert description["preprocessing"]["crop"] == SIZE
-    assert description["backbones"] == [PROVENANCE.backbone]
+    assert description["backbones"] == PROVENANCE.backbones
+    assert description["report_card"] == PROVENANCE.report_card
 
 
 def test_every_other_file_is_listed_with_its_size_and_digest(artifact: tuple[Path, dict[str, Any]]) -> None:
@@ -156,7 +168,7 @@ def test_a_model_that_openvino_answers_differently_is_not_exported(tmp_path: Pat
     class Unfaithful(Classifier):
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             logits = super().forward(images)
-            return logits if torch.jit.is_tracing() else logits + torch.tensor([5.0, 0.0, 0.0])
+            return logits if torch.jit.is_tracing() else logits.roll(1, dims=1)
 
     model = classifier()
     model.__class__ = Unfaithful
@@ -164,3 +176,20 @@ def test_a_model_that_openvino_answers_differently_is_not_exported(tmp_path: Pat
         export_artifact(model, tmp_path, PROVENANCE, selftest=torch.randn(2, 3, SIZE, SIZE))
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_several_members_are_one_network_that_answers_as_they_do_together(tmp_path: Path) -> None:
+    members = [classifier(), classifier()]
+    torch.nn.init.normal_(members[1].head.weight)
+    images, shares = torch.randn(2, 3, SIZE, SIZE), [0.3, 0.7]
+    with torch.inference_mode():
+        expected = combine([member.eval()(images) for member in members], shares)
+
+    export_artifact(Ensemble(members, shares), tmp_path, PROVENANCE, selftest=images)
+
+    network = openvino.Core().compile_model(
+        tmp_path / "model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
+    assert len(network.inputs) == len(network.outputs) == 1
+    answered = network({"images": images.numpy()})["logits"]
+    assert np.abs(probabilities(answered) - probabilities(expected.numpy())).max() < 1e-4

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer.metrics import read_metrics
+from trainer.metrics import metric_definitions
 
 CODE = Path(__file__).parents[3] / "container_train"
 QUICK = ("--backbone", "efficientnet_lite0", "--epochs", "2", "--learning-rate", "0.05", "--workers", "0")
@@ -21,7 +22,7 @@ QUICK = ("--backbone", "efficientnet_lite0", "--epochs", "2", "--learning-rate",
 def run(program: str, *arguments: str | Path, base: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, CODE / program, *arguments],
-        env={**os.environ, "SAGEMAKER_BASE_DIR": str(base)},
+        env={**os.environ, "SAGEMAKER_BASE_DIR": str(base), "TRAINER_CACHE_DIR": str(base / "cache")},
         capture_output=True,
         text=True,
         check=False,
@@ -30,12 +31,18 @@ def run(program: str, *arguments: str | Path, base: Path) -> subprocess.Complete
 
 
 def reported(output: str) -> list[set[str]]:
-    return [set(read_metrics(line)) for line in output.splitlines() if line.startswith("[metrics]")]
+    lines = [line for line in output.splitlines() if line.startswith("[metrics]")]
+    return [
+        {entry["Name"] for entry in metric_definitions() if re.search(entry["Regex"], line)} for line in lines
+    ]
 
 
+EXTRACTION = {"extract:images_per_second"}
 EPOCH = {
-    "train:loss", "train:accuracy", "train:images_per_second", "validation:loss", "validation:accuracy",
+    "train:loss", "train:accuracy", "train:images_per_second", "train:data_wait",
+    "validation:loss", "validation:accuracy",
 }  # fmt: skip
+TEST = {"test:loss", "test:accuracy", "test:top5_accuracy", "test:expected_calibration_error"}
 
 
 def test_training_leaves_an_artifact_predictions_and_metrics(pictures: Path, tmp_path: Path) -> None:
@@ -48,8 +55,9 @@ def test_training_leaves_an_artifact_predictions_and_metrics(pictures: Path, tmp
     assert done.returncode == 0, done.stderr
     assert "efficientnet_lite0: weights from image" in done.stderr
     assert "left out 1 unreadable file(s): train/003.blue/text.jpg" in done.stderr
-    assert reported(done.stdout) == [EPOCH, EPOCH, {"test:loss", "test:accuracy"}]
+    assert reported(done.stdout) == [*[EXTRACTION] * 3, EPOCH, EPOCH, TEST]
     description = json.loads((model / "artifact.json").read_text())
+    assert description["metrics"].keys() == EPOCH | TEST
     assert description["metrics"]["test:accuracy"] > 0.8
     assert description["training_run"]["hyperparameters"]["epochs"] == 2
     assert description["backbones"][0]["weights_sha256"].startswith("57934424")
@@ -71,7 +79,7 @@ def test_a_trial_reports_without_test_pictures_and_exports_nothing(pictures: Pat
     done = run("hpo.py", *QUICK, "--data", pictures, base=tmp_path)
 
     assert done.returncode == 0, done.stderr
-    assert reported(done.stdout) == [EPOCH, EPOCH]
+    assert reported(done.stdout) == [*[EXTRACTION] * 2, EPOCH, EPOCH]
     result = json.loads((tmp_path / "output" / "data" / "result.json").read_text())
     assert result["hyperparameters"]["learning-rate"] == 0.05
     assert result["metrics"]["validation:accuracy"] > 0.8
@@ -134,4 +142,4 @@ def test_the_help_shows_every_default() -> None:
     done = run("train_model.py", "--help", base=Path("/nowhere"))
 
     assert done.returncode == 0
-    assert done.stdout.count("(default:") == 11 + 4
+    assert done.stdout.count("(default:") == 26 + 6

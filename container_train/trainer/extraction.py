@@ -1,0 +1,188 @@
+"""Pictures → features of a frozen backbone, by the fastest way that the machine has.
+
+On a processor OpenVINO, one picture and one thread a stream: several times faster than PyTorch, and a feature
+depends on nothing but its picture. On a GPU PyTorch, in batches. Called by the job for what the cache lacks.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from itertools import islice
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from trainer.backbones import Classifier
+from trainer.conversion import compile_network, convert
+from trainer.data import RobustImageFolder
+from trainer.distributed import Group
+from trainer.features import Features, FeatureTable
+from trainer.loading import ImageBatches, normalise
+from trainer.metrics import write_metrics
+from trainer.views import Pixels, Views
+
+Array = npt.NDArray[np.float32]
+Extracted = Iterator[tuple[list[int], Array]]
+Extractor = Callable[[RobustImageFolder, Sequence[int], int], Extracted]
+
+_PIECE = 512  # pictures handed to the threads at once: a stop waits for no more
+_GPU_BATCH = 256
+_REPORT_SECONDS = 30.0
+
+
+class FromPixels(nn.Module):
+    """A classifier's features (N, features) from pixels (N, S, S, 3) uint8."""
+
+    def __init__(self, model: Classifier) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Normalise, then all layers up to the head."""
+        return self.model.extract(normalise(pixels))
+
+
+def processor_extractor(
+    model: Classifier, views: Views, *, precision: torch.dtype, threads: int
+) -> Extractor:
+    """Features with OpenVINO, computed in `precision` (float32 or bfloat16)."""
+    shape = [1, views.size.crop, views.size.crop, 3]
+    network = convert(FromPixels(model.cpu()), torch.zeros(shape, dtype=torch.uint8), shape=shape)
+    compiled = compile_network(network, precision=precision, threads=threads)
+    requests: SimpleQueue[Any] = SimpleQueue()
+    for _ in range(threads):
+        requests.put(compiled.create_infer_request())
+
+    def answer(pixels: Pixels) -> Array:
+        request = requests.get()
+        try:
+            request.infer({0: pixels[None]})
+            feature: Array = request.get_output_tensor(0).data[0].copy()
+        finally:
+            requests.put(request)
+        return feature
+
+    def extract(folder: RobustImageFolder, indices: Sequence[int], number: int) -> Extracted:
+        def one(index: int) -> Array:
+            return answer(views.pixels(folder.read(index), digest=folder.digests[index], number=number))
+
+        with ThreadPoolExecutor(threads) as pool:
+            for piece in _pieces(indices):
+                yield piece, np.stack(list(pool.map(one, piece)))
+
+    return extract
+
+
+def gpu_extractor(
+    model: Classifier, views: Views, *, device: torch.device, precision: torch.dtype, workers: int
+) -> Extractor:
+    """Features with PyTorch on `device`, in batches."""
+    model = model.to(device).to(memory_format=torch.channels_last).eval()
+
+    def extract(folder: RobustImageFolder, indices: Sequence[int], number: int) -> Extracted:
+        batches = ImageBatches(folder, views, workers=workers, batch_size=_GPU_BATCH)
+        pieces = [list(indices[start : start + _GPU_BATCH]) for start in range(0, len(indices), _GPU_BATCH)]
+        requests = ([(index, number) for index in piece] for piece in pieces)
+        for piece, (pixels, _) in zip(pieces, batches.load(requests), strict=True):
+            with (
+                torch.inference_mode(),
+                torch.autocast(device.type, precision, enabled=precision != torch.float32),
+            ):
+                yield piece, model.extract(batches.prepare(pixels, device)).float().cpu().numpy()
+
+    return extract
+
+
+def ensure_features(
+    table: FeatureTable,
+    folder: RobustImageFolder,
+    number: int,
+    *,
+    build: Callable[[], Extractor],
+    group: Group,
+) -> Features:
+    """The features of view `number` of all pictures, computed where the table lacks them.
+
+    `build` makes the extractor, which takes seconds and is often not needed. The processes that train
+    together share the work; those of one host share the table, and hosts send each other what they made.
+    """
+    everywhere = torch.tensor([float(len(table.missing(folder.digests)))])
+    group.sum(everywhere)
+    if everywhere.item():
+        with table.computing() if group.local_rank == 0 else nullcontext():
+            group.barrier()  # now every host's lock is held, and the processes beside may write as well
+            _compute(table, folder, number, build=build, group=group)
+            group.barrier()
+            _exchange(table, group)
+        group.barrier()
+    return table.features(folder.digests)
+
+
+def _compute(
+    table: FeatureTable,
+    folder: RobustImageFolder,
+    number: int,
+    *,
+    build: Callable[[], Extractor],
+    group: Group,
+) -> None:
+    """Compute this process's part of what the table lacks."""
+    table.refresh()
+    missing = [place for place in table.missing(folder.digests) if place % group.size == group.rank]
+    if not missing:
+        return
+    label = f"features of {folder.root.name}" + (f", view {number}" if number else "")
+    extract = build()
+    started = time.monotonic()
+    extracted = _with_progress(extract(folder, missing, number), total=len(missing), label=label)
+    table.add(([folder.digests[place] for place in piece], features) for piece, features in extracted)
+    rate = len(missing) / (time.monotonic() - started)
+    print(f"{label}: {len(missing):,} pictures, {rate:.0f} img/s", file=sys.stderr)
+    if group.is_main:
+        write_metrics({"extract:images_per_second": rate})
+
+
+def _exchange(table: FeatureTable, group: Group) -> None:
+    """Give every host the shards of every other."""
+    for source in range(0, group.size, group.local_size):
+        mine = [file.name for file in table.shard_files()] if group.rank == source else []
+        names = json.loads(group.exchange_bytes(json.dumps(mine).encode(), source=source))
+        for name in names if group.size > group.local_size else []:
+            content = (table.folder / name).read_bytes() if group.rank == source else None
+            content = group.exchange_bytes(content, source=source)
+            if group.local_rank == 0:
+                table.take_file(name, content)
+
+
+def _with_progress(extracted: Extracted, *, total: int, label: str) -> Extracted:
+    """The same, with pictures per second and the time left: a bar on a terminal, else a line now and then."""
+    started = reported = time.monotonic()
+    done = 0
+    with tqdm(total=total, desc=label, unit="img", disable=None, file=sys.stderr, leave=False) as bar:
+        for piece, features in extracted:
+            yield piece, features
+            done += len(piece)
+            bar.update(len(piece))
+            now = time.monotonic()
+            if bar.disable and now - reported > _REPORT_SECONDS:
+                reported = now
+                print(_progress_line(label, done, total, now - started), file=sys.stderr, flush=True)
+
+
+def _progress_line(label: str, done: int, total: int, seconds: float) -> str:
+    rate = done / seconds
+    return f"{label}: {done:,} of {total:,}, {rate:.0f} img/s, {(total - done) / rate / 60:.1f} min left"
+
+
+def _pieces(indices: Iterable[int]) -> Iterator[list[int]]:
+    remaining = iter(indices)
+    while piece := list(islice(remaining, _PIECE)):
+        yield piece

@@ -1,0 +1,246 @@
+"""The frozen-feature cache: what a frozen backbone makes of a view of a picture, computed once and kept.
+
+A `FeatureTable` is a folder for one backbone, one view and one precision; its rows are found by the SHA-256
+of the picture's content, so any later run on any subset, in any order and under any class names finds them.
+
+    <cache>/features/<backbone>-<digest of what identifies the table>/
+    ├── table.json                           what identifies it, for people
+    ├── features-<SHA-256, 16 digits>.npy    shards: records (digest, feature), never changed
+    └── lock                                 held by the process that is computing
+
+A shard is written under another name and renamed, so it is there completely or not at all, and its name
+proves its bytes. Its index is in its own records: nothing can go stale. Called by the job.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+Array = npt.NDArray[np.float32]
+Records = npt.NDArray[np.void]
+
+DIGEST_BYTES = 32
+_MERGED_ROWS = 16_384  # of a merged shard: few enough to be computed again in a minute, should it be damaged
+_FLUSH_SECONDS = 2.0  # what a kill costs at most
+_CHUNK = 1 << 22
+
+
+@dataclass(frozen=True)
+class Features:
+    """The features of some pictures in a fixed order, read from the shards row by row."""
+
+    shards: Sequence[Records]
+    shard_of: npt.NDArray[np.int32]
+    row_of: npt.NDArray[np.int32]
+    width: int
+
+    def __len__(self) -> int:
+        return len(self.row_of)
+
+    def rows(self, indices: Sequence[int]) -> Tensor:
+        """Features (n, width) float32 of the pictures at these places."""
+        found = np.empty((len(indices), self.width), np.float32)
+        for place, index in enumerate(indices):
+            found[place] = self.shards[self.shard_of[index]]["feature"][self.row_of[index]]
+        return torch.from_numpy(found)
+
+
+class FeatureTable:
+    """Features (width,) by content digest, in a folder that several processes share."""
+
+    def __init__(self, cache: Path, *, backbone: str, width: int, identity: Mapping[str, Any]) -> None:
+        text = json.dumps({"backbone": backbone, **identity}, sort_keys=True)
+        name = f"{backbone.replace(':', '-')}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        self.folder = cache / "features" / name
+        self.width = width
+        self.folder.mkdir(parents=True, exist_ok=True)
+        description = self.folder / "table.json"
+        if not description.exists():
+            _write_atomically(description, [text.encode() + b"\n"])
+        self._verified: dict[str, Records] = {}
+        self.refresh()
+
+    @property
+    def record(self) -> np.dtype[Any]:
+        """One row of a shard."""
+        return np.dtype([("digest", np.uint8, (DIGEST_BYTES,)), ("feature", np.float32, (self.width,))])
+
+    def missing(self, digests: Sequence[bytes]) -> list[int]:
+        """The places of the digests, each digest once, that have no feature yet."""
+        shard_of, _ = self._locate(digests)
+        first: dict[bytes, int] = {}
+        for place in np.flatnonzero(shard_of < 0).tolist():
+            first.setdefault(digests[place], place)
+        return list(first.values())
+
+    def features(self, digests: Sequence[bytes]) -> Features:
+        """The features of these pictures, in their order; raises `KeyError` when one is missing."""
+        shard_of, row_of = self._locate(digests)
+        if (shard_of < 0).any():
+            raise KeyError(f"{int((shard_of < 0).sum())} features are not in {self.folder}")
+        return Features(list(self._verified.values()), shard_of, row_of, self.width)
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Hold the table's lock, which ends with the process, and see what others have added meanwhile."""
+        with (self.folder / "lock").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"waiting for another process that fills {self.folder}", file=sys.stderr, flush=True)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            _remove_leftovers(self.folder)
+            self.refresh()
+            yield
+            self._merge()
+
+    def add(self, rows: Iterable[tuple[Sequence[bytes], Array]]) -> None:
+        """Keep features (n, width) with their n digests as they come; what is kept survives a kill."""
+        waiting: list[Records] = []
+        flushed = time.monotonic()
+        for digests, features in rows:
+            waiting.append(self._records(digests, features))
+            if time.monotonic() - flushed > _FLUSH_SECONDS:
+                self._write_shard([records.tobytes() for records in waiting])
+                waiting, flushed = [], time.monotonic()
+        if waiting:
+            self._write_shard([records.tobytes() for records in waiting])
+        self.refresh()
+
+    def shard_files(self) -> list[Path]:
+        """The shards as they lie on the disk, unchecked."""
+        return sorted(self.folder.glob("features-*.npy"))
+
+    def take_file(self, name: str, content: bytes) -> None:
+        """Add another host's shard under its own name; it is checked like any other."""
+        if not (self.folder / name).exists():
+            _write_atomically(self.folder / name, [content])
+        self.refresh()
+
+    def _records(self, digests: Sequence[bytes], features: Array) -> Records:
+        records = np.empty(len(digests), self.record)
+        records["digest"] = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, DIGEST_BYTES)
+        records["feature"] = features
+        return records
+
+    def _write_shard(self, pieces: Sequence[bytes | memoryview]) -> None:
+        """Write records as one .npy file that is named after its bytes."""
+        rows = sum(len(piece) for piece in pieces) // self.record.itemsize
+        content = [_npy_header(self.record, rows), *pieces]
+        name = f"features-{_sha256(content)[:16]}.npy"
+        _write_atomically(self.folder / name, content)
+
+    def refresh(self) -> None:
+        """Open and check the shards that are new, forget those that are gone."""
+        files = {file.name: file for file in self.shard_files()}
+        self._verified = {name: records for name, records in self._verified.items() if name in files}
+        for name in files.keys() - self._verified.keys():
+            records = self._open(files[name])
+            if records is not None:
+                self._verified[name] = records
+
+    def _open(self, file: Path) -> Records | None:
+        """The records of a shard; a damaged one is removed, so that its features are computed again."""
+        try:
+            if _sha256(_chunks(file))[:16] == file.stem.removeprefix("features-"):
+                records: Records = np.load(file, mmap_mode="r", allow_pickle=False)
+                if records.dtype == self.record and records.ndim == 1:
+                    return records
+        except FileNotFoundError:  # another process has merged it into a larger one
+            return None
+        print(f"{file} is damaged: its features are computed again", file=sys.stderr, flush=True)
+        file.unlink(missing_ok=True)
+        return None
+
+    def _locate(self, digests: Sequence[bytes]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """Shard and row of each digest, -1 where there is none."""
+        wanted = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, DIGEST_BYTES)
+        shard_of = np.full(len(wanted), -1, np.int32)
+        row_of = np.full(len(wanted), -1, np.int32)
+        short = _first_eight(wanted)
+        for number, records in enumerate(self._verified.values()):
+            there = np.ascontiguousarray(records["digest"])
+            order = np.argsort(_first_eight(there), kind="stable")
+            place = np.searchsorted(_first_eight(there)[order], short).clip(max=len(there) - 1)
+            row = order[place]
+            same = (there[row] == wanted).all(axis=1)
+            shard_of[same], row_of[same] = number, row[same]
+        return shard_of, row_of
+
+    def _merge(self) -> None:
+        """Make a few large shards of many small ones; without it a long extraction leaves thousands."""
+        small = [file for file in self.shard_files() if self._rows(file.name) < _MERGED_ROWS // 2]
+        while len(small) > 1:
+            group, rows = [], 0
+            while small and rows + self._rows(small[0].name) <= _MERGED_ROWS:
+                rows += self._rows(small[0].name)
+                group.append(small.pop(0))
+            self._write_shard([_bytes_of(self._verified[file.name]) for file in group])
+            for file in group:
+                file.unlink(missing_ok=True)
+        self.refresh()
+
+    def _rows(self, name: str) -> int:
+        return len(self._verified[name]) if name in self._verified else _MERGED_ROWS
+
+
+def _bytes_of(records: Records) -> memoryview:
+    return memoryview(records.view(np.uint8).ravel())  # type: ignore[arg-type]
+
+
+def _first_eight(digests: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
+    """Enough of a digest to sort by; equality is checked on all of it."""
+    return np.ascontiguousarray(digests[:, :8]).view(np.uint64).ravel()
+
+
+def _npy_header(record: np.dtype[Any], rows: int) -> bytes:
+    stream = BytesIO()
+    description = np.lib.format.dtype_to_descr(record)
+    np.lib.format.write_array_header_1_0(
+        stream, {"descr": description, "fortran_order": False, "shape": (rows,)}
+    )
+    return stream.getvalue()
+
+
+def _chunks(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            yield chunk
+
+
+def _sha256(pieces: Iterable[bytes | memoryview]) -> str:
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _write_atomically(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
+    """Write beside, then rename: others see all of it or nothing."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with beside.open("wb") as stream:
+            stream.writelines(pieces)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Half-written files of processes that were killed; the lock is held, so no one is writing."""
+    for file in folder.glob(".*.partial"):
+        file.unlink(missing_ok=True)

@@ -1,0 +1,207 @@
+"""One backbone of a job, from its weights to a trained classifier.
+
+With frozen layers the head is trained on features from the cache, and the network itself is not even built
+until the artifact is exported; otherwise pictures go through it. Called by `trainer.job`.
+"""
+
+import functools
+import hashlib
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from trainer import metrics
+from trainer.backbones import Backbone, Classifier, build_classifier, find_backbone
+from trainer.config import Hyperparameters
+from trainer.cpus import cpu_limit
+from trainer.data import RobustImageFolder
+from trainer.engine import Best, Evaluation, HeadOnly, Machine, evaluate, fit
+from trainer.extraction import Extractor, ensure_features, gpu_extractor, processor_extractor
+from trainer.failures import WeightsError
+from trainer.features import Features, FeatureTable
+from trainer.loading import FeatureBatches, ImageBatches, Source
+from trainer.locations import Locations
+from trainer.views import CENTRE, Views
+from trainer.weights import Weights, find_weights, image_weights_folder
+
+_NO_INFLUENCE = ("backbone", "workers", "checkpoint-steps", "max-unreadable")  # on a member's weights
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that a run needs, ready to train."""
+
+    settings: Hyperparameters
+    locations: Locations
+    machine: Machine
+    splits: Mapping[str, RobustImageFolder]
+    views: Views
+
+    @property
+    def classes(self) -> list[str]:
+        """Names in the order of the logits."""
+        return self.splits["train"].classes
+
+    def say(self, text: str) -> None:
+        """A line for a person, from one process."""
+        if self.machine.group.is_main:
+            with tqdm.external_write_mode():
+                print(text, file=sys.stderr, flush=True)
+
+    def report(self, values: Mapping[str, float], epoch: int | None = None) -> None:
+        """A line for the platform, from one process."""
+        if self.machine.group.is_main:
+            with tqdm.external_write_mode():
+                metrics.write_metrics(values, epoch=epoch)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A backbone and its head at the best epoch, and what they answer for the validation split."""
+
+    backbone: Backbone
+    weights: Weights
+    seed: int
+    model: HeadOnly | Classifier
+    sources: Mapping[str, Source]
+    best: Best
+    validation: Evaluation
+
+    def as_dict(self) -> dict[str, Any]:
+        """An entry of `backbones` in artifact.json."""
+        return {
+            "name": self.backbone.name,
+            "weights": self.weights.source,
+            "weights_sha256": self.weights.sha256,
+            "best_epoch": self.best.epoch,
+        }
+
+    def classifier(self, classes: int) -> Classifier:
+        """The whole network, pictures → logits."""
+        if isinstance(self.model, Classifier):
+            return self.model
+        network = build_network(self.backbone, self.weights, classes=classes, seed=self.seed)
+        network.head.load_state_dict(self.model.head.state_dict())
+        return network
+
+
+def train_member(job: Job, name: str) -> Member:
+    """Train one backbone; the model is left at its best epoch. Raises `TrainerError`s."""
+    settings, machine = job.settings, job.machine
+    backbone = find_backbone(name)
+    weights = find_weights(
+        backbone, settings.weights, channel=job.locations.pretrained, image=image_weights_folder()
+    )
+    job.say(f"{name}: weights from {weights.source} ({weights.file or 'random numbers'})")
+    model: HeadOnly | Classifier
+    if settings.cached:
+        sources = _cached_sources(job, backbone, weights)
+        model = HeadOnly(_new_head(backbone.features, len(job.classes))).to(machine.device)
+    else:
+        sources = _picture_sources(job)
+        model = build_network(backbone, weights, classes=len(job.classes), seed=settings.seed)
+        model.unfreeze(settings.unfreeze)
+        model.to(machine.device).to(memory_format=torch.channels_last)
+    best = fit(
+        model,
+        sources["train"],
+        sources["valid"],
+        settings,
+        machine,
+        checkpoints=_checkpoints(job, backbone, weights),
+        report=job.report,
+    )
+    validation = evaluate(
+        model, sources["valid"], machine, batch_size=settings.batch_size, label="validation"
+    )
+    return Member(backbone, weights, settings.seed, model, sources, best, validation)
+
+
+def build_network(backbone: Backbone, weights: Weights, *, classes: int, seed: int) -> Classifier:
+    """The backbone with its weights and a new head; raises `WeightsError` where they do not fit."""
+    try:
+        return build_classifier(backbone, weights.tensors, classes=classes, seed=seed)
+    except ValueError as error:
+        raise WeightsError(f"{weights.file} does not fit {backbone.name}: {error}") from error
+
+
+def _new_head(features: int, classes: int) -> nn.Linear:
+    head = nn.Linear(features, classes)
+    nn.init.zeros_(head.weight)  # a linear head needs no random start, and learns faster without
+    nn.init.zeros_(head.bias)
+    return head
+
+
+def _picture_sources(job: Job) -> dict[str, Source]:
+    return {
+        name: ImageBatches(split, job.views, workers=job.settings.workers, batch_size=job.settings.batch_size)
+        for name, split in job.splits.items()
+    }
+
+
+def _cached_sources(job: Job, backbone: Backbone, weights: Weights) -> dict[str, Source]:
+    """Batches of features: of the training pictures in training's precision, of the others in float32."""
+    settings, machine = job.settings, job.machine
+    numbers = range(settings.view_count) if settings.view_count else range(1, settings.epochs + 1)
+    builder = _extractor_builder(job, backbone, weights)
+
+    def features(split: str, number: int, precision: torch.dtype) -> Features:
+        table = FeatureTable(
+            job.locations.cache,
+            backbone=backbone.name,
+            width=backbone.features,
+            identity={
+                "weights": weights.sha256 or f"random {settings.seed} {torch.__version__}",
+                "precision": str(precision).removeprefix("torch."),
+                **job.views.as_dict(number),
+            },
+        )
+        build = functools.partial(builder, precision)
+        return ensure_features(table, job.splits[split], number, build=build, group=machine.group)
+
+    sources: dict[str, Source] = {}
+    for name, split in job.splits.items():
+        training = name == "train"
+        precision = machine.precision if training else torch.float32
+        views = {number: features(name, number, precision) for number in (numbers if training else [CENTRE])}
+        sources[name] = FeatureBatches(views, split.targets)
+    return sources
+
+
+def _extractor_builder(job: Job, backbone: Backbone, weights: Weights) -> Any:
+    """A function precision → extractor, which builds each one once, and only when it is asked for."""
+    settings, machine = job.settings, job.machine
+
+    @functools.cache
+    def network() -> Classifier:
+        return build_network(backbone, weights, classes=1, seed=settings.seed)
+
+    @functools.cache
+    def build(precision: torch.dtype) -> Extractor:
+        if machine.device.type == "cuda":
+            return gpu_extractor(
+                network(), job.views, device=machine.device, precision=precision, workers=settings.workers
+            )
+        threads = max(1, cpu_limit() // machine.group.local_size)
+        return processor_extractor(network(), job.views, precision=precision, threads=threads)
+
+    return build
+
+
+def _checkpoints(job: Job, backbone: Backbone, weights: Weights) -> Path:
+    """The folder of this very training: other settings, pictures or weights have another."""
+    settings = {name: value for name, value in job.settings.as_dict().items() if name not in _NO_INFLUENCE}
+    pictures = hashlib.sha256()
+    for split in (job.splits["train"], job.splits["valid"]):
+        pictures.update(json.dumps([split.classes, split.targets]).encode())
+        pictures.update(b"".join(split.digests))
+    identity = json.dumps([settings, weights.sha256, pictures.hexdigest()], sort_keys=True)
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:16]
+    return job.locations.checkpoints / f"{backbone.name.replace(':', '-')}-{digest}"

@@ -1,0 +1,204 @@
+"""The feature cache: found again by content, whole or absent on the disk, shared between processes."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trainer import features
+from trainer.features import FeatureTable
+
+WIDTH = 5
+
+
+def digests(*numbers: int) -> list[bytes]:
+    return [hashlib.sha256(str(number).encode()).digest() for number in numbers]
+
+
+def values(*numbers: int) -> np.ndarray:
+    return np.array([[number + place / 10 for place in range(WIDTH)] for number in numbers], np.float32)
+
+
+def open_table(cache: Path, **identity: str) -> FeatureTable:
+    return FeatureTable(cache, backbone="net", width=WIDTH, identity=identity)
+
+
+def fill(table: FeatureTable, *numbers: int) -> None:
+    with table.computing():
+        table.add([(digests(*numbers), values(*numbers))])
+
+
+def test_rows_are_found_again_in_any_order_and_subset(tmp_path: Path) -> None:
+    fill(open_table(tmp_path), 1, 2, 3, 4)
+
+    found = open_table(tmp_path).features(digests(4, 1, 1, 3))
+
+    assert len(found) == 4
+    assert np.array_equal(found.rows([3, 0, 1, 2]).numpy(), values(3, 4, 1, 1))
+    assert found.rows([]).shape == (0, WIDTH)
+
+
+def test_only_what_is_missing_is_asked_for_and_a_picture_that_stands_twice_once(tmp_path: Path) -> None:
+    table = open_table(tmp_path)
+    fill(table, 1, 3)
+
+    assert table.missing(digests(1, 2, 3, 2, 4)) == [1, 4]
+    with pytest.raises(KeyError, match="2 features are not in"):
+        table.features(digests(1, 2, 4))
+
+
+def test_another_identity_has_other_features(tmp_path: Path) -> None:
+    fill(open_table(tmp_path, weights="one"), 1)
+
+    assert open_table(tmp_path, weights="one").missing(digests(1)) == []
+    assert open_table(tmp_path, weights="other").missing(digests(1)) == [0]
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "pickle"])
+def test_a_damaged_shard_is_named_removed_and_made_again(
+    tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = open_table(tmp_path)
+    fill(table, 1, 2)
+    (shard,) = table.shard_files()
+    content = shard.read_bytes()
+    shard.write_bytes(
+        {
+            "cut": content[:-1],
+            "flip": content[:-1] + bytes([content[-1] ^ 1]),
+            "empty": b"",
+            "pickle": b"\x80\x04N.",
+        }[damage]
+    )
+
+    again = open_table(tmp_path)
+
+    assert again.missing(digests(1, 2)) == [0, 1]
+    assert f"{shard} is damaged" in capsys.readouterr().err
+    fill(again, 1, 2)
+    assert np.array_equal(again.features(digests(2)).rows([0]).numpy(), values(2))
+
+
+def test_a_shard_whose_name_is_right_and_whose_rows_are_of_another_width_is_not_used(tmp_path: Path) -> None:
+    wide = FeatureTable(tmp_path / "other", backbone="net", width=WIDTH + 1, identity={})
+    with wide.computing():
+        wide.add([(digests(1), np.zeros((1, WIDTH + 1), np.float32))])
+    table = open_table(tmp_path)
+    (shard,) = wide.shard_files()
+    (table.folder / shard.name).write_bytes(shard.read_bytes())
+
+    assert open_table(tmp_path).missing(digests(1)) == [0]
+
+
+def test_many_small_shards_become_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "_FLUSH_SECONDS", -1.0)  # a shard for every batch
+    table = open_table(tmp_path)
+    numbers = range(300)
+    with table.computing():
+        table.add((digests(number), values(number)) for number in numbers)
+        assert len(table.shard_files()) == 300
+
+    assert len(table.shard_files()) == 1
+    found = open_table(tmp_path).features(digests(*numbers))
+    assert np.array_equal(found.rows(list(numbers)).numpy(), values(*numbers))
+
+
+def test_merging_leaves_large_shards_alone_and_keeps_every_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features, "_MERGED_ROWS", 8)
+    for start in range(0, 30, 3):
+        fill(open_table(tmp_path), *range(start, start + 3))
+
+    table = open_table(tmp_path)
+    assert table.missing(digests(*range(30))) == []
+    assert 30 / 8 <= len(table.shard_files()) <= 30 / 4 + 1
+
+
+def test_features_stay_readable_while_another_process_merges(tmp_path: Path) -> None:
+    fill(open_table(tmp_path), 1, 2)
+    reader = open_table(tmp_path).features(digests(1, 2))
+
+    fill(open_table(tmp_path), 3)  # merges both shards into one and removes them
+
+    assert np.array_equal(reader.rows([0, 1]).numpy(), values(1, 2))
+
+
+CHILD = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, {here!r})
+from test_features import digests, open_table, values
+from trainer import features
+
+features._FLUSH_SECONDS = -1.0
+table = open_table(Path({cache!r}))
+with table.computing():
+    print("computing", flush=True)
+    if {hold}:
+        sys.stdin.readline()
+    missing = table.missing(digests(*range({count})))
+    def rows():
+        for number in missing:
+            time.sleep({pause})
+            yield digests(number), values(number)
+    table.add(rows())
+print(len(missing), flush=True)
+"""
+
+
+def start_child(cache: Path, *, count: int, pause: float, hold: bool = False) -> subprocess.Popen[str]:
+    program = CHILD.format(
+        here=str(Path(__file__).parent), cache=str(cache), count=count, pause=pause, hold=hold
+    )
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    return subprocess.Popen([sys.executable, "-c", program], text=True, **pipes)
+
+
+@pytest.fixture
+def child(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that fills a table of 1,000 rows, slowly."""
+    process = start_child(tmp_path, count=1000, pause=0.01)
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_what_a_killed_process_had_made_is_kept(tmp_path: Path, child: subprocess.Popen[str]) -> None:
+    table = open_table(tmp_path)
+    while len(table.shard_files()) < 5:
+        assert child.poll() is None
+        time.sleep(0.01)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+
+    made = 1000 - len(open_table(tmp_path).missing(digests(*range(1000))))
+    assert 5 <= made < 1000
+    (table.folder / ".features-0.npy.1.partial").write_bytes(b"half")  # as a kill within a write leaves it
+    finish = start_child(tmp_path, count=1000, pause=0)
+    output, errors = finish.communicate(timeout=60)
+    assert finish.returncode == 0, errors
+    assert output.split()[-1] == str(1000 - made)
+    assert not list(table.folder.glob(".*.partial"))
+    found = open_table(tmp_path).features(digests(*range(1000)))
+    assert np.array_equal(found.rows(list(range(1000))).numpy(), values(*range(1000)))
+
+
+def test_a_second_process_waits_says_so_and_computes_nothing_twice(tmp_path: Path) -> None:
+    first = start_child(tmp_path, count=100, pause=0, hold=True)
+    assert first.stdout
+    assert first.stdout.readline() == "computing\n"
+    second = start_child(tmp_path, count=100, pause=0)
+    assert second.stderr
+    assert second.stderr.readline().startswith("waiting for another process that fills ")
+
+    outputs = [first.communicate("go on\n", timeout=60)[0], second.communicate(timeout=60)[0]]
+
+    assert [output.split()[-1] for output in outputs] == ["100", "0"]
