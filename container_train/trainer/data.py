@@ -1,30 +1,28 @@
 """The picture folders of a job: checked once, completely, before anything is trained on.
 
-`RobustImageFolder` is one split (`train/<class>/<picture>`); `load_splits` reads the job's splits
-and holds them against each other; `make_loader` feeds them to the engine.
+`RobustImageFolder` is one split (`train/<class>/<picture>`); `load_splits` reads the job's splits, holds
+them against each other and reports what a person should know about them. Called by the job, and by
+`trainer.loading` for the pictures.
 """
 
 import csv
+import hashlib
 import os
-import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 
-import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
+from PIL import Image
 
 from trainer.failures import DataError
-from trainer.images import EXTENSIONS, read_image, why_unreadable
-
-Transform = Callable[..., Tensor]
-Batches = DataLoader[tuple[Tensor, int]]
+from trainer.images import EXTENSIONS, UnreadableError, decode, read_file
+from trainer.scan import scan
 
 _SHOWN = 3
+_UNBALANCED = 3  # times as many pictures in the largest class as in the smallest
 
 
 @dataclass(frozen=True)
@@ -35,61 +33,70 @@ class Unreadable:
     reason: str
 
 
-class RobustImageFolder(Dataset[tuple[Tensor, int]]):
+class RobustImageFolder:
     """One split as `torchvision.datasets.ImageFolder` reads it, without its unreadable files.
 
-    Every file is decoded once when the folder is opened. Those that cannot be decoded are in
-    `quarantined` and in no sample. Items are `(transform(picture), class index)`.
+    Every file is decoded once when the folder is opened, or was by an earlier job with the same
+    `cache` folder. Those that cannot be decoded are in `quarantined` and in no sample. A sample is a
+    file (relative to the split's parent folder), its class index in `targets`, and the SHA-256 of its
+    content in `digests`; no picture stays in memory.
 
     Raises `DataError` when the folder, its classes or their pictures are missing.
     """
 
-    def __init__(self, root: Path, transform: Transform) -> None:
+    def __init__(self, root: Path, *, cache: Path | None = None) -> None:
         self.root = root
-        self.transform = transform
         self.classes = _find_classes(root)
-        found = [
-            (path, target) for target, name in enumerate(self.classes) for path in _find_pictures(root / name)
-        ]
-        reasons = _scan([path for path, _ in found], label=f"checking {root.name}")
-        self.samples = [sample for sample, reason in zip(found, reasons, strict=True) if reason is None]
+        files: list[str] = []
+        targets: list[int] = []
+        for target, name in enumerate(self.classes):
+            files += _find_pictures(root, name)
+            targets += [target] * (len(files) - len(targets))
+        found = scan(files, root=root.parent, cache=cache, label=f"checking {root.name}")
+        good = [scanned.reason is None for scanned in found]
+        self.files = list(compress(files, good))
+        self.targets = list(compress(targets, good))
+        self.digests = [scanned.digest for scanned in compress(found, good)]
         self.quarantined = [
-            Unreadable(self.relative(path), reason)
-            for (path, _), reason in zip(found, reasons, strict=True)
-            if reason is not None
+            Unreadable(file, scanned.reason)
+            for file, scanned in zip(files, found, strict=True)
+            if scanned.reason is not None
         ]
 
     @property
-    def targets(self) -> list[int]:
-        """The class index of every sample."""
-        return [target for _, target in self.samples]
-
-    @property
-    def files(self) -> list[str]:
-        """Every sample's path, relative to the split's parent folder."""
-        return [self.relative(path) for path, _ in self.samples]
-
-    def relative(self, path: Path) -> str:
-        """`test/001.Affenpinscher/a.jpg`."""
-        return path.relative_to(self.root.parent).as_posix()
+    def samples(self) -> list[tuple[Path, int]]:
+        """Every sample's path and class index; made anew at each use, to keep the object small."""
+        return [
+            (self.root.parent / file, target) for file, target in zip(self.files, self.targets, strict=True)
+        ]
 
     def __len__(self) -> int:
-        return len(self.samples)
+        return len(self.files)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        path, target = self.samples[index]
+    def read(self, index: int) -> Image.Image:
+        """A sample as an upright RGB picture.
+
+        Raises `DataError` when its file is not what it was when the folder was opened.
+        """
+        path = self.root.parent / self.files[index]
         try:
-            image = read_image(path)
-        except OSError as error:
+            content = read_file(path)
+            picture = decode(content)
+        except UnreadableError as error:
             raise DataError(
                 f"{path} could be read when the job started and no longer can ({error}); "
                 "do not change the data while a job runs"
             ) from error
-        return self.transform(image), target
+        if hashlib.sha256(content).digest() != self.digests[index]:
+            raise DataError(
+                f"{path} is another picture than when the job started; "
+                "do not change the data while a job runs"
+            )
+        return picture
 
     def require_readable(self, max_unreadable: float) -> None:
         """Raise `DataError` when a larger share (0 to 1) than that is unreadable, or all of a class."""
-        bad, total = len(self.quarantined), len(self.samples) + len(self.quarantined)
+        bad, total = len(self.quarantined), len(self.files) + len(self.quarantined)
         if bad > max_unreadable * total:
             raise DataError(_too_many(self.root, self.quarantined, total, max_unreadable))
         left = set(self.targets)
@@ -102,96 +109,177 @@ class RobustImageFolder(Dataset[tuple[Tensor, int]]):
 
 
 def load_splits(
-    folder: Path, transforms: dict[str, Transform], *, max_unreadable: float, quarantine_file: Path
+    folder: Path, names: Sequence[str], *, max_unreadable: float, reports: Path, cache: Path | None
 ) -> dict[str, RobustImageFolder]:
-    """Open the named splits of a data folder and write down which files were left out.
+    """Open the named splits of a data folder, the one that is trained on first.
 
-    Raises `DataError` when a split is missing, has other classes than the first, or too many
-    unreadable files.
+    Into the folder `reports` go quarantine.csv (files left out, and why), duplicates.csv (content that
+    stands more than once) and classes.csv (pictures of each class and split); what a person should look
+    at is said on stderr. Raises `DataError` when a split is missing, has other classes than the first,
+    or too many unreadable files.
     """
     if not folder.is_dir():
         raise DataError(
             f"there is no data folder {folder}; pass the channel `training`, or --data DIR, "
-            f"with {_some([f'{name}/' for name in transforms])} in it"
+            f"with {_some([f'{name}/' for name in names])} in it"
         )
-    _check_same_classes(folder, list(transforms))
-    splits = {name: RobustImageFolder(folder / name, transform) for name, transform in transforms.items()}
-    quarantined = [file for split in splits.values() for file in split.quarantined]
-    write_quarantine(quarantine_file, quarantined)
+    _check_same_classes(folder, names)
+    splits = {name: RobustImageFolder(folder / name, cache=cache) for name in names}
+    reports.mkdir(parents=True, exist_ok=True)
+    duplicates = _find_duplicates(splits)
+    _write_quarantine(reports / "quarantine.csv", splits)
+    _write_duplicates(reports / "duplicates.csv", duplicates)
+    _write_classes(reports / "classes.csv", splits)
     for split in splits.values():
         split.require_readable(max_unreadable)
-    if quarantined:
-        print(f"left out {len(quarantined)} unreadable file(s): {_listed(quarantined)}", file=sys.stderr)
+    for remark in _remarks(splits, duplicates, trained_on=names[0]):
+        print(remark, file=sys.stderr)
     return splits
 
 
-def write_quarantine(path: Path, files: Iterable[Unreadable]) -> None:
-    """Write `quarantine.csv`: file, reason."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["file", "reason"])
-        writer.writerows((file.file, file.reason) for file in files)
+@dataclass(frozen=True)
+class _Place:
+    """One of the places where the same content stands."""
+
+    split: str
+    label: str
+    file: str
 
 
-def make_loader(
-    split: RobustImageFolder, *, batch_size: int, workers: int, seed: int, shuffle: bool
-) -> Batches:
-    """Batches of a split; the same seed and number of workers give the same batches."""
-    crop = split[0][0]
-    workers = worker_count(workers, batch_bytes=batch_size * crop.nbytes)
-    return DataLoader(
-        split,
-        batch_size=batch_size,
-        shuffle=shuffle,
-        num_workers=workers,
-        generator=torch.Generator().manual_seed(seed),
-        pin_memory=torch.cuda.is_available(),
-        persistent_workers=workers > 0,
+_Duplicates = Mapping[bytes, Sequence[_Place]]
+
+
+def _find_duplicates(splits: Mapping[str, RobustImageFolder]) -> _Duplicates:
+    """The places of each content that stands more than once, by its digest."""
+    seen: set[bytes] = set()
+    repeated: dict[bytes, list[_Place]] = {}
+    for split in splits.values():
+        for digest in split.digests:
+            if digest in seen:
+                repeated[digest] = []
+            seen.add(digest)
+    for name, split in splits.items():
+        for digest, file, target in zip(split.digests, split.files, split.targets, strict=True):
+            if digest in repeated:
+                repeated[digest].append(_Place(name, split.classes[target], file))
+    return repeated
+
+
+def _splits_of(places: Iterable[_Place]) -> set[str]:
+    return {place.split for place in places}
+
+
+def _labels_of(places: Iterable[_Place]) -> set[str]:
+    return {place.label for place in places}
+
+
+def _write_quarantine(path: Path, splits: Mapping[str, RobustImageFolder]) -> None:
+    rows = ((bad.file, bad.reason) for split in splits.values() for bad in split.quarantined)
+    _write_csv(path, ["file", "reason"], rows)
+
+
+def _write_duplicates(path: Path, duplicates: _Duplicates) -> None:
+    """What stands in several splits comes first, then what stands in several classes."""
+    worst_first = sorted(
+        duplicates.items(), key=lambda entry: (-len(_splits_of(entry[1])), -len(_labels_of(entry[1])))
     )
+    rows = (
+        (digest.hex(), len(_splits_of(places)), len(_labels_of(places)), place.split, place.file)
+        for digest, places in worst_first
+        for place in places
+    )
+    _write_csv(path, ["digest", "splits", "classes", "split", "file"], rows)
 
 
-def worker_count(wanted: int, *, batch_bytes: int) -> int:
-    """How many loader processes to start: -1 is one per processor, at most 8.
+def _write_classes(path: Path, splits: Mapping[str, RobustImageFolder]) -> None:
+    names = next(iter(splits.values())).classes
+    counts = [Counter(split.targets) for split in splits.values()]
+    rows = ((name, *(count[target] for count in counts)) for target, name in enumerate(names))
+    _write_csv(path, ["class", *splits], rows)
 
-    Batches travel through shared memory, of which a container has 64 MiB unless told otherwise, and
-    a worker that finds it full dies with a bus error: so no more workers than two batches each fit.
-    """
-    if wanted < 0:
-        wanted = min(8, len(os.sched_getaffinity(0)))
-    fitting = shutil.disk_usage("/dev/shm").free // (3 * batch_bytes)  # noqa: S108
-    if fitting < wanted:
-        print(
-            f"using {fitting} loader processes instead of {wanted}: /dev/shm is too small for more "
-            "(docker run --shm-size=2g)",
-            file=sys.stderr,
+
+def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    # A file's name may be any bytes; those that are no UTF-8 are escaped.
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def _remarks(
+    splits: Mapping[str, RobustImageFolder], duplicates: _Duplicates, *, trained_on: str
+) -> Iterable[str]:
+    """What a person should look at before the results are believed, a line each."""
+    quarantined = [bad for split in splits.values() for bad in split.quarantined]
+    if quarantined:
+        yield f"left out {len(quarantined)} unreadable file(s): {_listed(quarantined)}"
+    shared = Counter(
+        place.split
+        for places in duplicates.values()
+        if trained_on in _splits_of(places)
+        for place in places
+        if place.split != trained_on
+    )
+    if shared:
+        counts = " and ".join(f"{count} picture(s) of {name}" for name, count in shared.items())
+        yield f"{counts} are also in {trained_on}: accuracy on them flatters (see duplicates.csv)"
+    contradictory = sum(len(_labels_of(places)) > 1 for places in duplicates.values())
+    if contradictory:
+        yield f"{contradictory} picture(s) stand in more than one class (see duplicates.csv)"
+    yield from _imbalance(splits[trained_on], trained_on)
+
+
+def _imbalance(split: RobustImageFolder, name: str) -> Iterable[str]:
+    ranked = Counter(split.targets).most_common()
+    (most, large), (least, small) = ranked[0], ranked[-1]
+    if large > _UNBALANCED * small:
+        yield (
+            f"the classes of {name} are unbalanced: {large} pictures of {split.classes[most]}, "
+            f"{small} of {split.classes[least]} (see classes.csv)"
         )
-    return min(wanted, fitting)
 
 
 def _find_classes(root: Path) -> list[str]:
     if not root.is_dir():
         raise DataError(f"there is no folder {root}; the data needs {root.name}/<class>/<pictures>")
-    classes = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and entry.name[0] != ".")
+    classes = sorted(
+        entry.name for entry in _entries(root) if entry.is_dir() and not entry.name.startswith(".")
+    )
     if not classes:
         raise DataError(f"{root} has no class folders; it needs one folder of pictures for each class")
     return classes
 
 
-def _find_pictures(folder: Path) -> list[Path]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name[0] != ".")
-    pictures = [path for path in files if path.suffix.lower() in EXTENSIONS]
-    if not pictures:
+def _find_pictures(root: Path, name: str) -> list[str]:
+    """Whatever is named like a picture in a class folder and the folders in it, in order.
+
+    Paths are relative to the split's parent folder.
+    """
+    found, folders = [], [f"{root.name}/{name}"]
+    while folders:
+        folder = folders.pop()
+        for entry in _entries(root.parent / folder):
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(f"{folder}/{entry.name}")
+            if not entry.name.startswith(".") and Path(entry.name).suffix.lower() in EXTENSIONS:
+                found.append(f"{folder}/{entry.name}")
+    if not found:
         known = ", ".join(sorted(EXTENSIONS))
-        raise DataError(f"the class folder {folder} is empty; put pictures into it ({known}) or remove it")
-    return pictures
+        raise DataError(
+            f"the class folder {root / name} is empty; put pictures into it ({known}) or remove it"
+        )
+    return sorted(found, key=lambda file: file.replace("/", "\0"))  # folder by folder
 
 
-def _scan(paths: Sequence[Path], *, label: str) -> list[str | None]:
-    """Why each file is unreadable, or `None`; decoding releases the GIL, so threads do."""
-    with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
-        reasons = pool.map(why_unreadable, paths)
-        return list(tqdm(reasons, total=len(paths), desc=label, unit="file", disable=None))
+def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            yield from entries
+    except OSError as error:
+        raise DataError(
+            f"the folder {folder} cannot be listed: {error.strerror}; "
+            f"make it readable for user {os.geteuid()}, or remove it"
+        ) from error
 
 
 def _too_many(root: Path, quarantined: Sequence[Unreadable], total: int, allowed: float) -> str:

@@ -27,7 +27,6 @@ from launcher.datasets import (
 )
 from trainer.data import RobustImageFolder
 from trainer.images import EXTENSIONS
-from trainer.transforms import Preprocessing, evaluation_transform
 
 if TYPE_CHECKING:  # this folder's fixtures are no module at run time
     from tests.unit.data.conftest import FileServer
@@ -347,7 +346,7 @@ def test_the_launcher_counts_the_pictures_that_the_job_finds(folder: Path) -> No
         (akita / name).parent.mkdir(parents=True, exist_ok=True)
         (akita / name).write_bytes(b"picture")
 
-    job = RobustImageFolder(folder / "train", evaluation_transform(Preprocessing()))
+    job = RobustImageFolder(folder / "train")
 
     assert sorted(file.file for file in job.quarantined) == sorted(  # none of these can be decoded
         file.relative_to(folder).as_posix() for file in pictures.below(folder / "train")

@@ -1,7 +1,9 @@
 """Small picture folders to train on, drawn when needed."""
 
+import os
 import shutil
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +30,10 @@ def truncate(path: Path) -> None:
 @pytest.fixture(scope="session")
 def _drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("drawn")
-    for split, count in (("train", 8), ("valid", 3), ("test", 3)):
+    for place, (split, count) in enumerate((("train", 8), ("valid", 3), ("test", 3))):
         for tint, name in enumerate(CLASSES):
             for number in range(count):
-                draw(root / split / name / f"{number}.jpg", tint=tint, number=number + 100 * len(split))
+                draw(root / split / name / f"{number}.jpg", tint=tint, number=number + 100 * place)
     return root
 
 
@@ -52,3 +54,23 @@ def break_files(pictures: Path) -> Callable[[str, int], list[Path]]:
         return files
 
     return breaker
+
+
+@pytest.fixture
+def unprivileged() -> Iterator[Path]:
+    """A fresh folder, while the test runs as a user who may not read every file."""
+    with tempfile.TemporaryDirectory() as name:  # outside tmp_path, which is its owner's alone
+        folder = Path(name)
+        folder.chmod(0o755)
+        owner = os.geteuid()
+        if owner != 0:
+            yield folder
+            return
+        shutil.chown(folder, 65_534)
+        os.seteuid(65_534)
+        try:
+            if not os.access(folder, os.W_OK, effective_ids=True):
+                pytest.skip(f"another user cannot work in {folder.parent}")
+            yield folder
+        finally:
+            os.seteuid(owner)
