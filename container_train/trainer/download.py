@@ -3,11 +3,15 @@
 Called by `trainer.weights` where the weights are neither in a channel nor in the image.
 """
 
+import fcntl
 import hashlib
+import os
 import queue
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
@@ -21,6 +25,7 @@ _CHUNK = 1 << 20
 def download(url: str, target: Path, *, sha256_prefix: str, patience: float = 15.0) -> Path:
     """Fetch `url` to `target` unless it is there; a broken-off download goes on where it stopped.
 
+    Of several processes that want the file one fetches it, and the others wait for it.
     `patience` is in seconds, for the first answer and for each later read: name look-up and
     connecting together, since a network without a way out often drops packets instead of refusing.
     Raises `WeightsError` for no answer, an HTTP error or a wrong SHA-256.
@@ -28,6 +33,22 @@ def download(url: str, target: Path, *, sha256_prefix: str, patience: float = 15
     if target.is_file():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
+    with _alone_in(target.parent):
+        return target if target.is_file() else _fetch_checked(url, target, sha256_prefix, patience)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Wait until no other process downloads into the folder; a killed one leaves no lock behind."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _fetch_checked(url: str, target: Path, sha256_prefix: str, patience: float) -> Path:
     partial = target.with_name(target.name + ".part")
     try:
         _fetch(url, partial, patience)
@@ -48,7 +69,17 @@ def file_sha256(path: Path) -> str:
 
 def _fetch(url: str, partial: Path, patience: float) -> None:
     start = partial.stat().st_size if partial.exists() else 0
-    with _answer(url, start, patience) as answer:
+    try:
+        answered = _answer(url, start, patience)
+    except urllib.error.HTTPError as error:
+        if error.code != 416:  # 416: nothing lies beyond the part that is here
+            raise
+        if error.headers.get("Content-Range") == f"bytes */{start}":
+            return  # a process was killed between the last byte and the new name
+        partial.unlink()
+        answered = _answer(url, 0, patience)
+        start = 0
+    with answered as answer:
         resumed = answer.status == 206
         total = int(answer.headers.get("Content-Length", 0)) + (start if resumed else 0)
         progress = tqdm(

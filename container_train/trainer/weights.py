@@ -136,7 +136,7 @@ def _checked(file: Path, source: str) -> Weights:
     if promised and not digest.startswith(promised):
         raise WeightsError(
             f"{file} is damaged: its name promises a SHA-256 that begins with {promised}, "
-            f"it begins with {digest[: len(promised)]}; fetch it again"
+            f"it begins with {digest[: len(promised)]}; replace it or delete it"
         )
     return Weights(source, file, digest)
 
