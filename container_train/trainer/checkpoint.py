@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 import safetensors.torch
-import torch
 from torch import Tensor
 
 from trainer.download import file_sha256
@@ -99,12 +98,21 @@ def _encode(checkpoint: Checkpoint) -> bytes:
         raise ValueError(
             "a checkpoint's state holds what JSON would change: a tuple, or a key that is no text"
         )
-    tensors = {  # copies: safetensors refuses tensors that share memory or have gaps
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in checkpoint.tensors.items()
-    }
     metadata = {"format": _FORMAT, "step": str(checkpoint.step), "state": text}
-    return safetensors.torch.save(tensors, metadata)
+    return safetensors.torch.save(_in_own_memory(checkpoint.tensors), metadata)
+
+
+def _in_own_memory(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors on the CPU, without gaps; copied only where memory is shared, which safetensors refuses."""
+    separate, taken = {}, set[int]()
+    for name, tensor in tensors.items():
+        plain = tensor.detach().cpu().contiguous()
+        memory = plain.untyped_storage()
+        if memory.nbytes() != plain.nbytes or memory.data_ptr() in taken:
+            plain = plain.clone()
+        taken.add(plain.untyped_storage().data_ptr())
+        separate[name] = plain
+    return separate
 
 
 def _write(path: Path, content: bytes) -> None:

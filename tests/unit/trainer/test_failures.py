@@ -17,9 +17,10 @@ Program = Callable[[Stop], None]
 @pytest.fixture(autouse=True)
 def _bring_the_handler_back() -> Iterator[None]:
     """A program that was stopped leaves SIGTERM ignored: it is about to end, this one is not."""
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)}
     yield
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def fail(error: BaseException) -> Program:

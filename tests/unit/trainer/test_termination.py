@@ -1,6 +1,7 @@
 """SIGTERM: where it interrupts at once, where it waits, and what a second one does."""
 
 import contextlib
+import importlib
 import os
 import signal
 import subprocess
@@ -20,12 +21,13 @@ CODE = Path(__file__).parents[3] / "container_train"
 
 @pytest.fixture
 def stop() -> Iterator[Stop]:
-    """A stop that listens; the handler of the test run is brought back."""
-    before = signal.getsignal(signal.SIGTERM)
+    """A stop that listens; the handlers of the test run are brought back."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)}
     stop = Stop()
     with stop.installed():
         yield stop
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def terminate() -> None:
@@ -121,6 +123,27 @@ def test_a_request_that_nobody_looked_at_does_not_make_the_next_signal_deaf(stop
 
     with pytest.raises(Terminated):
         terminate()
+
+
+def test_an_import_is_finished_first(stop: Stop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module in two parts, whose importer swallows every exception, as libraries in C do."""
+    (tmp_path / "half_and_half.py").write_text(
+        "import os, signal, time\n"
+        "try:\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    time.sleep(0.1)\n"
+        "except BaseException:\n"
+        "    pass\n"
+        "else:\n"
+        "    whole = True\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with pytest.raises(Terminated):
+        importlib.import_module("half_and_half")
+        time.sleep(10)
+
+    assert sys.modules.pop("half_and_half").whole
 
 
 def test_the_handler_before_comes_back() -> None:
