@@ -64,7 +64,7 @@ def scan(files: Sequence[str], *, root: Path, cache: Path | None, label: str) ->
         with closing(_look_at(files, missing, root=root, label=label)) as looked:
             for index, scanned in looked:
                 found[index] = scanned
-                if scanned.digest and _stamp(root, files[index]) == stamps[index]:  # nobody is writing it
+                if scanned.digest:  # of a file that changes meanwhile, the stamp will never be seen again
                     memory.remember(files[index], stamps[index], scanned)
     return [scanned for scanned in found if scanned is not None]
 
@@ -72,21 +72,20 @@ def scan(files: Sequence[str], *, root: Path, cache: Path | None, label: str) ->
 def _look_at(
     files: Sequence[str], missing: Sequence[int], *, root: Path, label: str
 ) -> Generator[tuple[int, Scanned], None, None]:
-    """Decoding and hashing release the GIL, so threads do."""
+    """Decoding and hashing release the GIL, so threads do. When this is closed, what waits is dropped."""
 
     def look(index: int) -> Scanned:
         return _scan_file(root / files[index])
 
-    pool = ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0)))
-    try:
-        with tqdm(total=len(missing), desc=label, unit="file", disable=None) as progress:
-            for start in range(0, len(missing), _BATCH):
-                batch = missing[start : start + _BATCH]
-                for index, scanned in zip(batch, pool.map(look, batch), strict=True):
-                    progress.update()
-                    yield index, scanned
-    finally:
-        pool.shutdown(cancel_futures=True)  # a job that is stopped does not look at the rest of the batch
+    with (
+        ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool,
+        tqdm(total=len(missing), desc=label, unit="file", disable=None) as progress,
+    ):
+        for start in range(0, len(missing), _BATCH):
+            batch = missing[start : start + _BATCH]
+            for index, scanned in zip(batch, pool.map(look, batch), strict=True):
+                progress.update()
+                yield index, scanned
 
 
 def _scan_file(path: Path) -> Scanned:
