@@ -56,10 +56,15 @@ class _Peers:
         )
         self.store = dist.PrefixStore("trainer", store)  # type: ignore[attr-defined]
         self.local_processes: dict[int, int] = {}
+        self.hosts: dict[str, str] = {}  # the name of each other host by its address
 
     def meet(self) -> None:
         """Wait until all are there, in Python: a stop is heard meanwhile, inside a collective it is not."""
-        self.store.set(f"process/{self.rank}", json.dumps([self.node, os.getpid()]))
+        address = ""
+        with suppress(OSError):  # a machine that does not know itself; then the others cannot name it
+            address = socket.gethostbyname(socket.gethostname())
+        about = [self.node, os.getpid(), socket.gethostname(), address]
+        self.store.set(f"process/{self.rank}", json.dumps(about))
         names = [f"process/{rank}" for rank in range(self.size)]
         deadline = time.monotonic() + _ARRIVAL
         while not self.store.check(names):
@@ -73,8 +78,10 @@ class _Peers:
                 )
             time.sleep(_POLL)
         for rank, value in enumerate(self.store.multi_get(names)):
-            node, process = json.loads(value)
-            if node == self.node and rank != self.rank:
+            node, process, host, address = json.loads(value)
+            if node != self.node:
+                self.hosts[address] = host
+            elif rank != self.rank:
                 self.local_processes[rank] = process
 
     def leave(self, error: BaseException) -> None:
@@ -101,12 +108,7 @@ class _Peers:
                 break
             time.sleep(_POLL)
         if reason is None and self._dead() is None:
-            first_line = str(error).partition("\n")[0]
-            return GroupError(
-                f"rank {self.rank} lost the connection to another of the {self.size} training processes, "
-                f"which ended without a word ({first_line}); the failure files and logs of the other hosts "
-                "say why"
-            )
+            return GroupError(self._blame(str(error)))
         node, text = reason or (self.node, "another rank of this host ended")
         if text and node != self.node:
             return GroupError(text)
@@ -123,6 +125,15 @@ class _Peers:
         except RuntimeError as error:  # the first host, which keeps the store, is gone
             return "", f"the first of the training hosts has ended ({str(error).partition(chr(10))[0]})"
         return None
+
+    def _blame(self, message: str) -> str:
+        """What can be said of a process that nobody saw end: where it was, by the address in `message`."""
+        named = [name for address, name in self.hosts.items() if f"[{address}]:" in message]
+        host = named[0] if named else "another host"
+        return (
+            f"a training process on {host} ended without a word, most often killed for lack of memory; "
+            f"its failure file and log say more (rank {self.rank}: {message.partition('. ')[0]})"
+        )
 
     def _dead(self) -> int | None:
         return next((rank for rank, pid in self.local_processes.items() if not psutil.pid_exists(pid)), None)

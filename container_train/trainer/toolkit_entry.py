@@ -68,8 +68,9 @@ def main() -> None:
     failure_file = Path(environment.output_dir, "failure")
     if failure_file.exists():
         raise failure  # the program has written it: a sentence for a person
-    if stop.requested and getattr(failure, "return_code", None) == str(-signal.SIGTERM):
-        return  # the program had not begun
+    not_begun = stop.requested and getattr(failure, "return_code", None) == str(-signal.SIGTERM)
+    if not_begun or stop.released:
+        return
     text = failure_text(failure)
     write_failure(failure_file, text)
     raise errors.ClientError(text) from failure
@@ -233,9 +234,10 @@ def _last_line(lines: list[str]) -> str:
 
 @dataclass
 class StopRequest:
-    """Whether SIGTERM has arrived."""
+    """Whether SIGTERM has arrived, and whether torchrun was ended after its ranks had ended by themselves."""
 
     requested: bool = False
+    released: bool = False
 
 
 @contextmanager
@@ -259,7 +261,7 @@ def forward_sigterm(*, through_torchrun: bool) -> Iterator[StopRequest]:
                 for program in ranks or [child]:
                     program.send_signal(signal.SIGTERM)
                 if ranks:
-                    Thread(target=release, args=(child, ranks), daemon=True).start()
+                    Thread(target=release, args=(stop, child, ranks), daemon=True).start()
 
     before = signal.signal(signal.SIGTERM, forward)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # blocked by entrypoint.py until now
@@ -269,9 +271,13 @@ def forward_sigterm(*, through_torchrun: bool) -> Iterator[StopRequest]:
         signal.signal(signal.SIGTERM, before)
 
 
-def release(torchrun: psutil.Process, ranks: list[psutil.Process]) -> None:
-    """End a torchrun whose ranks have ended and that waits, for up to five minutes, for other hosts."""
+def release(stop: StopRequest, torchrun: psutil.Process, ranks: list[psutil.Process]) -> None:
+    """End a torchrun whose ranks have ended, but which waits for those of other hosts.
+
+    It would for five minutes, and hears no SIGTERM meanwhile.
+    """
     psutil.wait_procs(ranks)
     time.sleep(_OTHER_HOSTS_END_WITHIN)
-    with suppress(psutil.NoSuchProcess):
-        torchrun.terminate()
+    if torchrun.is_running() and torchrun.status() != psutil.STATUS_ZOMBIE:
+        stop.released = True
+        torchrun.kill()
