@@ -11,7 +11,7 @@ BACKBONE      ?=#                      resnet50 or efficientnet_lite0; else resn
 EPOCHS        ?=#                      passes over the training pictures [see docs/hyperparameters.md]
 BATCH_SIZE    ?=#                      pictures a step [see docs/hyperparameters.md]
 LEARNING_RATE ?=#                      of the new head [see docs/hyperparameters.md]
-PRETRAINED    ?=#                      folder with <backbone>*.pth, training's channel `pretrained`; else docker/weights, if any are there
+PRETRAINED    ?=#                      folder with <backbone>*.pth or .safetensors, training's channel `pretrained`; else docker/weights, if any are there
 OUTPUT        ?= runs#                 where jobs leave their results
 MODEL         ?= runs/latest#          folder of the job whose model serve and predict use
 FILES         ?=#                      photographs or folders for query and predict; a name with spaces in quotes of its own: FILES="'my dog.jpg'"
@@ -51,7 +51,7 @@ GROUPS_process := --group launch --group train --group serve --group java
 
 # The pictures: what was asked for, else dogImages when `make data` brought it, else drawings.
 PICTURES = $(or $(DATA),$(patsubst %/,%,$(wildcard data/dogImages/)),data/drawn)
-WEIGHTS = $(or $(PRETRAINED),$(if $(wildcard docker/weights/*.pth),docker/weights))
+WEIGHTS = $(or $(PRETRAINED),$(if $(wildcard docker/weights/*.pth docker/weights/*.safetensors),docker/weights))
 HYPERPARAMETERS = $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(BATCH_SIZE),--batch-size $(BATCH_SIZE)) \
   $(if $(LEARNING_RATE),--learning-rate $(LEARNING_RATE)) $(if $(WEIGHTS),--pretrained "$(WEIGHTS)")
 

@@ -95,10 +95,10 @@ class Hyperparameters:
         choices=UNFREEZE,
     )
     epochs: int = _setting(3, "passes over the training pictures", low=1)
-    batch_size: int = _setting(32, "pictures per optimiser step, over all hosts and GPUs together", low=1)
+    batch_size: int = _setting(64, "pictures per optimiser step, over all hosts and GPUs together", low=1)
     learning_rate: float = _setting(
-        0.003,
-        "step size of Adam for the head, falling to zero along a cosine",
+        0.01,
+        "step size of the head, falling to zero along a cosine",
         low=0,
         high=10,
         above_low=True,
@@ -109,7 +109,7 @@ class Hyperparameters:
     warmup: float = _setting(
         0.0, "share of the steps in which the step size rises from zero", low=0, high=0.9
     )
-    weight_decay: float = _setting(0.0, "decoupled weight decay", low=0)
+    weight_decay: float = _setting(0.0, "pull of the trained weights towards zero", low=0)
     label_smoothing: float = _setting(
         0.0, "share of each target that is spread over all classes", low=0, high=0.9
     )

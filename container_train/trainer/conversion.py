@@ -3,6 +3,7 @@
 OpenVINO is imported here when it is needed: a run whose features are cached starts without it.
 """
 
+import functools
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,10 +30,8 @@ def compile_network(network: Any, *, precision: torch.dtype, threads: int) -> An
     One picture and one thread a stream, `threads` of them; computes in float32 or bfloat16 as told,
     never in what OpenVINO would choose by itself.
     """
-    import openvino  # noqa: PLC0415
-
     hint = "bf16" if precision == torch.bfloat16 else "f32"
-    return openvino.Core().compile_model(
+    return _core().compile_model(
         network,
         "CPU",
         {
@@ -41,6 +40,19 @@ def compile_network(network: Any, *, precision: torch.dtype, threads: int) -> An
             "INFERENCE_NUM_THREADS": threads,
         },
     )
+
+
+@functools.cache
+def _core() -> Any:
+    """The process's one `openvino.Core`.
+
+    Each Core lends the main thread a stack for signal handlers. When two of them go in the order in which
+    they came, that stack is gone while it is still in use, and the next signal, SIGTERM say, is a
+    segmentation fault.
+    """
+    import openvino  # noqa: PLC0415
+
+    return openvino.Core()
 
 
 def save_network(network: Any, file: Path) -> None:

@@ -109,14 +109,14 @@ class RobustImageFolder:
 
 
 def load_splits(
-    folder: Path, names: Sequence[str], *, max_unreadable: float, reports: Path, cache: Path | None
+    folder: Path, names: Sequence[str], *, max_unreadable: float, reports: Path | None, cache: Path | None
 ) -> dict[str, RobustImageFolder]:
     """Open the named splits of a data folder, the one that is trained on first.
 
     Into the folder `reports` go quarantine.csv (files left out, and why), duplicates.csv (content that
     stands more than once) and classes.csv (pictures of each class and split); what a person should look
-    at is said on stderr. Raises `DataError` when a split is missing, has other classes than the first,
-    or too many unreadable files.
+    at is said on stderr. A process beside the one that writes has no such folder. Raises `DataError` when
+    a split is missing, has other classes than the first, or too many unreadable files.
     """
     if not folder.is_dir():
         raise DataError(
@@ -125,15 +125,18 @@ def load_splits(
         )
     _check_same_classes(folder, names)
     splits = {name: RobustImageFolder(folder / name, cache=cache) for name in names}
-    reports.mkdir(parents=True, exist_ok=True)
-    duplicates = _find_duplicates(splits)
-    _write_quarantine(reports / "quarantine.csv", splits)
-    _write_duplicates(reports / "duplicates.csv", duplicates)
-    _write_classes(reports / "classes.csv", splits)
+    duplicates: _Duplicates = {}
+    if reports:
+        duplicates = _find_duplicates(splits)
+        reports.mkdir(parents=True, exist_ok=True)
+        _write_quarantine(reports / "quarantine.csv", splits)
+        _write_duplicates(reports / "duplicates.csv", duplicates)
+        _write_classes(reports / "classes.csv", splits)
     for split in splits.values():
         split.require_readable(max_unreadable)
-    for remark in _remarks(splits, duplicates, trained_on=names[0]):
-        print(remark, file=sys.stderr)
+    if reports:
+        for remark in _remarks(splits, duplicates, trained_on=names[0]):
+            print(remark, file=sys.stderr)
     return splits
 
 

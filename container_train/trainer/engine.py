@@ -138,16 +138,20 @@ def fit(
     *,
     checkpoints: Path,
     report: Report,
+    start: Callable[[], None] = lambda: None,
 ) -> Best:
     """Train what `model` leaves unfrozen, and leave it with the weights of the epoch best on validation.
 
-    Goes on from the newest whole checkpoint in `checkpoints`. `report` is called after each epoch with
+    Goes on from the newest whole checkpoint in `checkpoints`; where there is none, `start` gives the model
+    the weights to begin with. `report` is called after each epoch with
     its metrics and its number, from 1. On a stop request writes a checkpoint and raises `Terminated`.
     Raises `TrainingError` when training diverges or a single picture exhausts the GPU's memory.
     """
     run = _Run(model, training, validation, settings, machine, checkpoints=checkpoints, report=report)
     with machine.stop.deferred():
-        run.restore()
+        if not run.restore():
+            start()
+            run.begin()
         while not run.finished:
             run.train_epoch()
             run.end_epoch()
@@ -228,13 +232,18 @@ class _Run:
         }
         for parameter in self.weights.values():
             parameter.grad = torch.zeros_like(parameter)
-        self.average = _copy(self.weights) if settings.ema else {}
-        self.best_weights = _copy(self.weights)
+        self.average: Tensors = {}
+        self.best_weights: Tensors = {}
         self.best, self.position = Best(), Position()
         self.totals = torch.zeros(3, dtype=torch.float64, device=machine.device)  # loss, right ones, pictures
         self.seconds, self.waited = 0.0, 0.0  # spent on the epoch, and in it waiting for data
         self.piece = settings.batch_size  # pictures that go through the network at once
         self.extract = _compiled(model.extract) if settings.compile else model.extract
+
+    def begin(self) -> None:
+        """Remember the weights that training begins with."""
+        self.best_weights = _copy(self.weights)
+        self.average = _copy(self.weights) if self.settings.ema else {}
 
     @property
     def finished(self) -> bool:
@@ -287,6 +296,7 @@ class _Run:
         except Terminated:
             self.save()
             raise
+        self._require_finite(validated.loss, "the validation loss")
         metrics = {**trained, "validation:loss": validated.loss, "validation:accuracy": validated.accuracy}
         epoch = self.position.epoch
         self.report(metrics, epoch)
@@ -301,17 +311,20 @@ class _Run:
     def _trained(self) -> dict[str, float]:
         """The epoch's training figures, over all processes."""
         loss, right, pictures = self._all_totals().tolist()
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"the loss became {loss} in epoch {self.position.epoch}/{self.settings.epochs}: "
-                "lower learning-rate, or look for damaged weights"
-            )
+        self._require_finite(loss, "the loss")
         return {
             "train:loss": loss / pictures,
             "train:accuracy": right / pictures,
             "train:images_per_second": pictures / self.seconds,
             "train:data_wait": self.waited / self.seconds,
         }
+
+    def _require_finite(self, loss: float, name: str) -> None:
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"{name} became {loss} in epoch {self.position.epoch}/{self.settings.epochs}: "
+                "lower learning-rate, or look for damaged weights"
+            )
 
     def _all_totals(self) -> Tensor:
         totals = self.totals.clone()
@@ -461,19 +474,18 @@ class _Run:
         }
         save_checkpoint(self.checkpoints, Checkpoint(self.steps_done, tensors, state))
 
-    def restore(self) -> None:
-        """Go on from the newest whole checkpoint, if there is one."""
+    def restore(self) -> bool:
+        """Go on from the newest whole checkpoint; whether there is one."""
         checkpoint = newest_checkpoint(self.checkpoints) if self.machine.group.is_main else None
         checkpoint = self._shared(checkpoint)
         if checkpoint is None:
-            return
+            return False
         held: dict[str, Tensors] = {"weights": {}, "best": {}, "average": {}, "optimizer": {}, "totals": {}}
         for name, tensor in checkpoint.tensors.items():
             kind, _, rest = name.partition(":")
             held[kind][rest] = tensor.to(self.machine.device)
         _load(self.weights, held["weights"])
-        _load(self.best_weights, held["best"])
-        _load(self.average, held["average"])
+        self.best_weights, self.average = held["best"], held["average"]
         for name, value in held["optimizer"].items():
             parameter, _, moment = name.rpartition(".")
             self.optimizer.state[self.weights[parameter]][moment] = value
@@ -487,6 +499,7 @@ class _Run:
             f"{self.settings.epochs * self.plan.steps} in {self.checkpoints}",
             file=sys.stderr,
         )
+        return True
 
     def _shared(self, checkpoint: Checkpoint | None) -> Checkpoint | None:
         """The first process's checkpoint, for all: another host need not have the file."""

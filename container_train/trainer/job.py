@@ -158,6 +158,7 @@ def export(job: Job, trained: Trained, tested: Tested) -> None:
     """Write the model artifact; its self-test is the first and the last validation picture."""
     if not job.machine.group.is_main:
         return
+    job.machine.stop.check()
     provenance = Provenance(
         classes=job.classes,
         preprocessing=job.views.size,

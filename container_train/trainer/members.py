@@ -11,21 +11,22 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 from tqdm import tqdm
 
 from trainer import metrics
-from trainer.backbones import Backbone, Classifier, build_classifier, find_backbone
+from trainer.backbones import Backbone, Classifier, Unfreeze, build_classifier, find_backbone, pretrained_head
 from trainer.config import Hyperparameters
 from trainer.cpus import cpu_limit
 from trainer.data import RobustImageFolder
-from trainer.engine import Best, Evaluation, HeadOnly, Machine, evaluate, fit
+from trainer.engine import Best, Evaluation, HeadOnly, Machine, Network, evaluate, fit
 from trainer.extraction import Extractor, ensure_features, gpu_extractor, processor_extractor
 from trainer.failures import WeightsError
 from trainer.features import Features, FeatureTable
+from trainer.head_start import start_head
 from trainer.loading import FeatureBatches, ImageBatches, Source
 from trainer.locations import Locations
 from trainer.views import CENTRE, Views
@@ -107,7 +108,7 @@ def train_member(job: Job, name: str) -> Member:
     else:
         sources = _picture_sources(job)
         model = build_network(backbone, weights, classes=len(job.classes), seed=settings.seed)
-        model.unfreeze(settings.unfreeze)
+        model.unfreeze(cast(Unfreeze, settings.unfreeze))
         model.to(machine.device).to(memory_format=torch.channels_last)
     best = fit(
         model,
@@ -117,11 +118,19 @@ def train_member(job: Job, name: str) -> Member:
         machine,
         checkpoints=_checkpoints(job, backbone, weights),
         report=job.report,
+        start=functools.partial(_start, job, backbone, weights, model, sources["train"]),
     )
     validation = evaluate(
         model, sources["valid"], machine, batch_size=settings.batch_size, label="validation"
     )
     return Member(backbone, weights, settings.seed, model, sources, best, validation)
+
+
+def _start(job: Job, backbone: Backbone, weights: Weights, model: Network, training: Source) -> None:
+    """Begin with what the pretrained classifier knows, where there is one."""
+    pretrained = pretrained_head(backbone, weights.tensors)
+    if pretrained is not None:
+        start_head(model, training, pretrained, job.machine, batch_size=job.settings.batch_size)
 
 
 def build_network(backbone: Backbone, weights: Weights, *, classes: int, seed: int) -> Classifier:
@@ -149,7 +158,7 @@ def _picture_sources(job: Job) -> dict[str, Source]:
 def _cached_sources(job: Job, backbone: Backbone, weights: Weights) -> dict[str, Source]:
     """Batches of features: of the training pictures in training's precision, of the others in float32."""
     settings, machine = job.settings, job.machine
-    numbers = range(settings.view_count) if settings.view_count else range(1, settings.epochs + 1)
+    numbers = range(settings.view_count or settings.epochs + 1)  # 0 views: the centre, and one for each epoch
     builder = _extractor_builder(job, backbone, weights)
 
     def features(split: str, number: int, precision: torch.dtype) -> Features:

@@ -1,6 +1,6 @@
 """What turns gradients into weights: step sizes by stage and over time, mixup, the moving average.
 
-All of it is a function of the step's number; nothing but the optimiser's moments has a state. Called by
+All of it is a function of the step's number; nothing but the momentum has a state. Called by
 `trainer.engine`.
 """
 
@@ -10,24 +10,36 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW
+from torch.optim import SGD
 
 from trainer.config import Hyperparameters
 
 Tensors = dict[str, Tensor]
 
+_MOMENTUM = 0.9
 
-def build_optimizer(stages: Sequence[Sequence[nn.Parameter]], settings: Hyperparameters) -> AdamW:
-    """AdamW; stage 0 is the head, and each stage below it learns at `layer_decay` of the one above."""
+
+def build_optimizer(stages: Sequence[Sequence[nn.Parameter]], settings: Hyperparameters) -> SGD:
+    """SGD with Nesterov's momentum; stage 0 is the head.
+
+    Each stage below it learns at `layer_decay` of the step size of the one above.
+    """
     groups = [
         {"params": list(parameters), "peak": settings.learning_rate * settings.layer_decay**depth}
         for depth, parameters in enumerate(stages)
         if parameters
     ]
-    return AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+    return SGD(
+        groups,
+        lr=settings.learning_rate,
+        momentum=_MOMENTUM,
+        nesterov=True,
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )
 
 
-def set_learning_rate(optimizer: AdamW, *, step: int, steps: int, warmup: float) -> None:
+def set_learning_rate(optimizer: SGD, *, step: int, steps: int, warmup: float) -> None:
     """Give each stage its step size for step 0, 1, … of `steps`: a rise, then half a cosine to zero."""
     share = share_of_peak(step, steps=steps, warmup=warmup)
     for group in optimizer.param_groups:

@@ -20,7 +20,9 @@ def write_predictions(
     folder.mkdir(parents=True, exist_ok=True)
     probabilities = torch.softmax(logits.float(), dim=1)
     confidence, predicted = probabilities.max(dim=1)
-    with (folder / "test_predictions.csv").open("w", newline="", encoding="utf-8") as stream:
+    with (folder / "test_predictions.csv").open(
+        "w", newline="", encoding="utf-8", errors="backslashreplace"
+    ) as stream:
         writer = csv.writer(stream)
         writer.writerow(["file", "target", "predicted", "probability"])
         rows = zip(files, targets.tolist(), predicted.tolist(), confidence.tolist(), strict=True)

@@ -16,7 +16,7 @@ import pytest
 from trainer.metrics import metric_definitions
 
 CODE = Path(__file__).parents[3] / "container_train"
-QUICK = ("--backbone", "efficientnet_lite0", "--epochs", "2", "--learning-rate", "0.05", "--workers", "0")
+QUICK = ("--backbone", "efficientnet_lite0", "--epochs", "2", "--learning-rate", "0.1", "--batch-size", "8")
 
 
 def run(program: str, *arguments: str | Path, base: Path) -> subprocess.CompletedProcess[str]:
@@ -81,7 +81,7 @@ def test_a_trial_reports_without_test_pictures_and_exports_nothing(pictures: Pat
     assert done.returncode == 0, done.stderr
     assert reported(done.stdout) == [*[EXTRACTION] * 2, EPOCH, EPOCH]
     result = json.loads((tmp_path / "output" / "data" / "result.json").read_text())
-    assert result["hyperparameters"]["learning-rate"] == 0.05
+    assert result["hyperparameters"]["learning-rate"] == 0.1
     assert result["metrics"]["validation:accuracy"] > 0.8
     assert not (tmp_path / "model").exists()
 
