@@ -117,12 +117,16 @@ def ensure_features(
     everywhere = torch.tensor([float(len(table.missing(folder.digests)))])
     group.sum(everywhere)
     if everywhere.item():
-        with table.computing() if group.local_rank == 0 else nullcontext():
-            group.barrier()  # now every host's lock is held, and the processes beside may write as well
+        # One lock for all: hosts may share a cache, and would wait for each other.
+        with table.computing() if group.is_main else nullcontext():
+            group.barrier()
             _compute(table, folder, number, build=build, group=group)
             group.barrier()
             _exchange(table, group)
-        group.barrier()
+            if group.local_rank == 0:
+                table.merge()
+            group.barrier()
+        table.refresh()
     return table.features(folder.digests)
 
 

@@ -6,6 +6,7 @@ Called by the entry scripts; the error classes below are raised all over the pac
 import errno
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 from pathlib import Path
 
 from trainer.termination import Stop, Terminated
@@ -50,6 +51,7 @@ def run_program(program: Callable[[Stop], None], *, failure_file: Path | None) -
     same command goes on from there, and the code is 0. Anything else is a defect and keeps its traceback.
     """
     stop = Stop()
+    _write_whole_lines()
     with stop.installed():
         try:
             program(stop)
@@ -66,6 +68,13 @@ def run_program(program: Callable[[Stop], None], *, failure_file: Path | None) -
                 raise
             message = f"cannot write {error.filename or 'a file'}: {error.strerror}"
             return _report(message, FAILED, failure_file)
+
+
+def _write_whole_lines() -> None:
+    """Unbuffered, Python writes a line and its end apart, and the toolkit makes two lines of that."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(line_buffering=True, write_through=False)
 
 
 def _report(message: str, code: int, failure_file: Path | None) -> int:

@@ -19,7 +19,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -36,6 +36,7 @@ Records = npt.NDArray[np.void]
 DIGEST_BYTES = 32
 _MERGED_ROWS = 16_384  # of a merged shard: few enough to be computed again in a minute, should it be damaged
 _FLUSH_SECONDS = 2.0  # what a kill costs at most
+_LEFT_OVER_SECONDS = 3600.0
 _CHUNK = 1 << 22
 
 
@@ -106,7 +107,6 @@ class FeatureTable:
             _remove_leftovers(self.folder)
             self.refresh()
             yield
-            self._merge()
 
     def add(self, rows: Iterable[tuple[Sequence[bytes], Array]]) -> None:
         """Keep features (n, width) with their n digests as they come; what is kept survives a kill."""
@@ -181,8 +181,11 @@ class FeatureTable:
             shard_of[same], row_of[same] = number, row[same]
         return shard_of, row_of
 
-    def _merge(self) -> None:
-        """Make a few large shards of many small ones; without it a long extraction leaves thousands."""
+    def merge(self) -> None:
+        """Make a few large shards of many small ones: a long extraction leaves thousands.
+
+        Two processes that do so at once keep some rows twice, and lose none.
+        """
         small = [file for file in self.shard_files() if self._rows(file.name) < _MERGED_ROWS // 2]
         while len(small) > 1:
             group, rows = [], 0
@@ -241,6 +244,8 @@ def _write_atomically(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Half-written files of processes that were killed; the lock is held, so no one is writing."""
+    """Half-written files of processes that were killed; nobody takes an hour to write one."""
     for file in folder.glob(".*.partial"):
-        file.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            if time.time() - file.stat().st_mtime > _LEFT_OVER_SECONDS:
+                file.unlink()

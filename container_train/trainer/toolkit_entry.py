@@ -50,7 +50,8 @@ def main() -> None:
     if params.LOG_LEVEL_PARAM not in environment.read_hyperparameters():
         # At its own level the toolkit prints every variable of the job, 150 lines around the first metric.
         logging_config.get_logger().setLevel(logging.WARNING)
-    distributed = len(job.distribution_hosts) > 1 or job.num_gpus > 1
+    # Not job.distribution_hosts: on the platform they are none without the SDK's own hyperparameters.
+    distributed = len(job.hosts) > 1 or job.num_gpus > 1
     with forward_sigterm(through_torchrun=distributed) as stop:
         try:
             wait_for_hosts(job.hosts)
@@ -82,14 +83,15 @@ class Torchrun(torch_distributed.TorchDistributedRunner):
     @classmethod
     def of(cls, job: environment.Environment) -> "Torchrun":
         """The runner of this host's share of `job`."""
-        alone = len(job.distribution_hosts) == 1  # then the container may have no network
+        hosts = sorted(job.hosts)  # the first one is the same everywhere
+        alone = len(hosts) == 1  # then the container may have no network
         return cls(
             user_entry_point=job.user_entry_point,
             args=command_line(job.hyperparameters),
             env_vars=job.to_env_vars(),
             processes_per_host=max(1, job.num_gpus),
-            master_hostname=job.master_hostname,
-            hosts=job.distribution_hosts,
+            master_hostname=hosts[0],
+            hosts=hosts,
             current_host=job.current_host,
             network_interface_name="lo" if alone else job.network_interface_name,
             instance_type=job.current_instance_type,

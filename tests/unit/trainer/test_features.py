@@ -33,6 +33,7 @@ def open_table(cache: Path, **identity: str) -> FeatureTable:
 def fill(table: FeatureTable, *numbers: int) -> None:
     with table.computing():
         table.add([(digests(*numbers), values(*numbers))])
+        table.merge()
 
 
 def test_rows_are_found_again_in_any_order_and_subset(tmp_path: Path) -> None:
@@ -104,6 +105,7 @@ def test_many_small_shards_become_few(tmp_path: Path, monkeypatch: pytest.Monkey
     with table.computing():
         table.add((digests(number), values(number)) for number in numbers)
         assert len(table.shard_files()) == 300
+        table.merge()
 
     assert len(table.shard_files()) == 1
     found = open_table(tmp_path).features(digests(*numbers))
@@ -181,7 +183,9 @@ def test_what_a_killed_process_had_made_is_kept(tmp_path: Path, child: subproces
 
     made = 1000 - len(open_table(tmp_path).missing(digests(*range(1000))))
     assert 5 <= made < 1000
-    (table.folder / ".features-0.npy.1.partial").write_bytes(b"half")  # as a kill within a write leaves it
+    left_over = table.folder / ".features-0.npy.1.partial"  # as a kill within a write leaves it
+    left_over.write_bytes(b"half")
+    os.utime(left_over, (0, 0))
     finish = start_child(tmp_path, count=1000, pause=0)
     output, errors = finish.communicate(timeout=60)
     assert finish.returncode == 0, errors
