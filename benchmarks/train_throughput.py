@@ -572,6 +572,16 @@ def versions() -> dict[str, str]:
     return found
 
 
+def median_size(folder: RobustImageFolder) -> dict[str, float]:
+    """Of the first hundred photographs: what decoding costs depends on it."""
+    files = [path for path, _ in folder.samples[:100]]
+    sizes = [folder.read(place).size for place in range(len(files))]
+    return {
+        "pixels": statistics.median(width * height for width, height in sizes),
+        "bytes": statistics.median(path.stat().st_size for path in files),
+    }
+
+
 def write_result(result: Mapping[str, Any], printed: str, *, backbone: str, device: torch.device) -> Path:
     """Write the figures and the table; one pair of files for each backbone and device."""
     kind = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
@@ -654,7 +664,7 @@ def main() -> int:
         "weights": "random numbers",
         "precision": precision,
         "batch size": bench.batch_size,
-        "photographs": len(bench.folder),
+        "photographs": {"number": len(bench.folder), "median size": median_size(bench.folder)},
         "rounds": arguments.rounds,
         "seconds a run": arguments.seconds,
         "figures": figures,

@@ -520,8 +520,8 @@ class _Run:
 def _compiled(extract: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     if not shutil.which(os.environ.get("CXX", "g++")):
         raise TrainingError(
-            "compile needs a C++ compiler, which the training image leaves out: train in one built FROM it with "
-            "g++ and python3-dev (--image), or leave compile false"
+            "compile needs a C++ compiler, which the training image leaves out: train in one built FROM it "
+            "with g++ and python3-dev (--image), or leave compile false"
         )
     return torch.compile(extract)
 
