@@ -59,8 +59,8 @@ class Recipe:
 
 
 RECIPES = {
-    "lite0": Recipe("--backbone efficientnet_lite0"),
-    "lite1": Recipe("--backbone efficientnet_lite1"),
+    "lite0": Recipe("--backbone efficientnet_lite0 --resize 256 --crop 256"),
+    "lite1": Recipe("--backbone efficientnet_lite1 --resize 256 --crop 256"),
     "lite2": Recipe("--backbone efficientnet_lite2 --resize 256 --crop 256"),
     "ensemble": Recipe(f"--backbone {LITES} --resize 256 --crop 256"),
     "ensemble-224": Recipe(f"--backbone {LITES}"),

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from trainer.backbones import Classifier
 from trainer.calibration import fit_temperature
 from trainer.config import Hyperparameters
 from trainer.cpus import cpu_limit
@@ -40,16 +41,21 @@ _PATIENCE = timedelta(hours=2)  # of a process for the others: one may have to c
 
 @dataclass(frozen=True)
 class Trained:
-    """All members, and how they answer together: each one's weight, and one temperature for all."""
+    """All members, and how they answer together: each one's weight, and one temperature for all.
+
+    `scales` are the members' own temperatures, which make them comparable before they are weighted; a member
+    that is unsure of right answers would otherwise get no weight. One member alone has 1.
+    """
 
     members: Sequence[Member]
+    scales: Sequence[float]
     shares: Sequence[float]
     temperature: float
     metrics: dict[str, float]
 
     def combine(self, logits: Sequence[Tensor]) -> Tensor:
         """The members' logits (N, classes) as one, before the temperature."""
-        return combine(logits, self.shares)
+        return combine(_divided(logits, self.scales), self.shares)
 
 
 @contextmanager
@@ -92,24 +98,30 @@ def train(job: Job) -> Trained:
         if len(names) > 1:
             job.say(f"{name}: member {number} of {len(names)}")
         members.append(train_member(job, name))
-    trained = _settle(members)
+    trained = settle(members)
     if len(members) > 1:
         job.report(trained.metrics)
     return trained
 
 
-def _settle(members: Sequence[Member]) -> Trained:
-    """The weights, then the temperature, that make the validation split's targets most likely."""
+def settle(members: Sequence[Member]) -> Trained:
+    """Own temperatures, weights, common temperature: each what makes validation's targets most likely."""
     targets = members[0].validation.targets
     logits = [member.validation.logits for member in members]
+    scales = [fit_temperature(member, targets) for member in logits] if len(members) > 1 else [1.0]
+    logits = _divided(logits, scales)
     shares = fit_weights([torch.log_softmax(member, dim=1) for member in logits], targets)
     combined = combine(logits, shares)
     temperature = fit_temperature(combined, targets)
     if len(members) == 1:
-        return Trained(members, shares, temperature, members[0].best.metrics or {})
+        return Trained(members, scales, shares, temperature, members[0].best.metrics or {})
     together = Evaluation(combined / temperature, targets)
     figures = {"validation:loss": together.loss, "validation:accuracy": together.accuracy}
-    return Trained(members, shares, temperature, figures)
+    return Trained(members, scales, shares, temperature, figures)
+
+
+def _divided(logits: Sequence[Tensor], scales: Sequence[float]) -> list[Tensor]:
+    return [each / scale for each, scale in zip(logits, scales, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -170,19 +182,25 @@ def export(job: Job, trained: Trained, tested: Tested) -> None:
         metrics={**trained.metrics, **tested.metrics},
         report_card=tested.card.as_dict(),
     )
-    network = _network(trained, classes=len(job.classes))
+    network = assemble(trained, classes=len(job.classes))
     artifact = export_artifact(network, job.locations.model_dir, provenance, selftest=_selftest(job))
     job.say(f"exported to {artifact.parent}")
 
 
-def _network(trained: Trained, *, classes: int) -> nn.Module:
+def assemble(trained: Trained, *, classes: int) -> nn.Module:
     """Pictures → logits whose softmax is the calibrated answer: the temperature is divided out here."""
     networks = [member.classifier(classes) for member in trained.members]
-    if len(networks) > 1:
-        return Ensemble(networks, [share / trained.temperature for share in trained.shares])
-    for parameter in networks[0].head.parameters():
-        parameter.data.div_(trained.temperature)
-    return networks[0]
+    if len(networks) == 1:
+        _divide_head(networks[0], trained.temperature)
+        return networks[0]
+    for network, scale in zip(networks, trained.scales, strict=True):
+        _divide_head(network, scale)
+    return Ensemble(networks, [share / trained.temperature for share in trained.shares])
+
+
+def _divide_head(network: Classifier, temperature: float) -> None:
+    for parameter in network.head.parameters():
+        parameter.data.div_(temperature)
 
 
 def _selftest(job: Job) -> Tensor:

@@ -60,12 +60,13 @@ def test_two_classes_that_look_like_the_same_known_one_do_not_begin_alike() -> N
 
 
 def test_an_unknown_class_is_a_mixture_of_what_it_resembles() -> None:
-    resemblance = torch.tensor([[0.3, 0.3, 0.4, 0.0], [0.05, 0.05, 0.0, 0.9], [0.39, 0.31, 0.3, 0.0]])
+    unknown = [0.19, 0.17, 0.16, 0.16, 0.16, 0.16]
+    resemblance = torch.tensor([[0.3, 0.3, 0.4, 0, 0, 0], [0.05, 0.05, 0, 0, 0, 0.9], unknown])
 
     assert mixture(resemblance).tolist() == [
-        pytest.approx([0, 0, 1, 0]),
-        pytest.approx([0, 0, 0, 1]),
-        pytest.approx([0.39, 0.31, 0.3, 0]),
+        pytest.approx([0, 0, 1, 0, 0, 0]),
+        pytest.approx([0, 0, 0, 0, 0, 1]),
+        pytest.approx(unknown),
     ]
 
 
