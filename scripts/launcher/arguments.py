@@ -45,7 +45,9 @@ def add_backend(to: argparse.ArgumentParser) -> None:
 def add_training(to: argparse.ArgumentParser, *, image_flag: str = "--image") -> None:
     """Add what a training job is made from."""
     to.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="has train/, valid/ and test/")
-    to.add_argument("--pretrained", type=Path, metavar="FOLDER", help="weight files, <backbone>*.pth or .safetensors")
+    to.add_argument(
+        "--pretrained", type=Path, metavar="FOLDER", help="weight files, <backbone>*.pth or .safetensors"
+    )
     to.add_argument(
         image_flag,
         dest="train_image",
