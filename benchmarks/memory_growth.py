@@ -22,6 +22,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -99,19 +100,20 @@ def processes(root: int) -> Iterator[int]:
 def memory_of(root: int) -> dict[str, int]:
     """Resident bytes of a process and its children, by kind; what several share is counted once.
 
-    The kernel takes 15 ms a process to work out its share, so one without children is just asked.
+    Read again when a process has come or gone meanwhile: what it shares would be counted twice. The kernel
+    takes 15 ms a process to work out its share, so one without children is just asked.
     """
-    total = {"Anon": 0, "File": 0, "Shmem": 0}
-    family = list(processes(root))
-    source = "status" if len(family) == 1 else "smaps_rollup"
-    for process in family:
-        try:
-            text = Path(f"/proc/{process}/{source}").read_bytes()
-        except OSError:  # it has ended meanwhile
-            continue
-        for kind, kilobytes in _RESIDENT.findall(text):
-            total[kind.decode()] += int(kilobytes) * 1024
-    return total
+    while True:
+        total = {"Anon": 0, "File": 0, "Shmem": 0}
+        family = list(processes(root))
+        source = "status" if len(family) == 1 else "smaps_rollup"
+        for process in family:
+            with suppress(OSError):  # it has ended meanwhile
+                text = Path(f"/proc/{process}/{source}").read_bytes()
+                for kind, kilobytes in _RESIDENT.findall(text):
+                    total[kind.decode()] += int(kilobytes) * 1024
+        if family == list(processes(root)):
+            return total
 
 
 def watch(command: list[str], marks: Mapping[str, str]) -> dict[str, Peak]:
