@@ -154,7 +154,7 @@ class Hyperparameters:
     max_unreadable: float = _setting(
         0.01, "share of a split's files that may be unreadable before the job fails", low=0, high=1
     )
-    workers: int = _setting(-1, "processes that load pictures; -1 is one per processor, at most 8", low=-1)
+    workers: int = _setting(-1, "processes that load pictures; -1 is one per processor, at most 16", low=-1)
     seed: int = _setting(0, "start of every random number", low=0, high=2**31 - 1)
 
     def __post_init__(self) -> None:

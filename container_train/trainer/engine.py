@@ -29,12 +29,12 @@ from trainer.distributed import Group
 from trainer.failures import TrainingError
 from trainer.loading import Plan, Source, in_order
 from trainer.optimisation import (
+    Optimizer,
     Tensors,
-    build_optimizer,
     dropout_mask,
     mix,
     random_generator,
-    set_learning_rate,
+    share_of_peak,
     update_average,
 )
 from trainer.termination import Stop, Terminated
@@ -224,14 +224,8 @@ class _Run:
             rank=machine.group.rank,
             ranks=machine.group.size,
         )
-        self.optimizer = build_optimizer(model.stages(), settings)
-        self.weights: Tensors = {
-            f"{stage}.{place}": parameter
-            for stage, parameters in enumerate(model.stages())
-            for place, parameter in enumerate(parameters)
-        }
-        for parameter in self.weights.values():
-            parameter.grad = torch.zeros_like(parameter)
+        self.optimizer = Optimizer(model.stages(), settings)
+        self.weights = self.optimizer.weights
         self.average: Tensors = {}
         self.best_weights: Tensors = {}
         self.best, self.position = Best(), Position()
@@ -269,6 +263,9 @@ class _Run:
                 batch = next(batches, None)
                 self.waited += time.perf_counter() - begun
                 if batch is None:
+                    if self.machine.device.type == "cuda":
+                        torch.cuda.synchronize(self.machine.device)
+                    self.seconds += time.perf_counter() - begun
                     return
                 total = self.plan.size(self.position.step)
                 stop = self.step(*batch, total)
@@ -354,14 +351,13 @@ class _Run:
         """One optimiser step over `total` pictures of all processes; whether any was asked to stop."""
         done = self.steps_done
         steps = self.settings.epochs * self.plan.steps
-        set_learning_rate(self.optimizer, step=done, steps=steps, warmup=self.settings.warmup)
         inputs = self.training.prepare(inputs, self.machine.device)
         targets = targets.to(self.machine.device, non_blocking=True)
         self.totals += self.gradients(inputs, targets, total)
         stop = self.share_gradients()
         if self.settings.clip_gradients:
             torch.nn.utils.clip_grad_norm_(self.weights.values(), self.settings.clip_gradients)
-        self.optimizer.step()
+        self.optimizer.step(share_of_peak(done, steps=steps, warmup=self.settings.warmup))
         if self.average:
             update_average(self.average, self.weights, decay=self.settings.ema, step=done)
         return stop
@@ -373,7 +369,7 @@ class _Run:
         their gradients add up to the same.
         """
         while True:
-            self.optimizer.zero_grad(set_to_none=False)
+            self.optimizer.zero_gradients()
             try:
                 return self._accumulated(inputs, targets, total)
             except torch.OutOfMemoryError as error:
@@ -436,7 +432,7 @@ class _Run:
         """
         if self.machine.group.size == 1:
             return self.machine.stop.requested
-        gradients = [parameter.grad for parameter in self.weights.values() if parameter.grad is not None]
+        gradients = self.optimizer.gradients()
         asked = torch.tensor([float(self.machine.stop.requested)], device=self.machine.device)
         flat = torch.cat([*(gradient.flatten() for gradient in gradients), asked])
         self.machine.group.sum(flat)
@@ -452,16 +448,11 @@ class _Run:
         totals = self._all_totals()
         if not self.machine.group.is_main:
             return
-        moments = {
-            f"{name}.{moment}": value
-            for name, parameter in self.weights.items()
-            for moment, value in self.optimizer.state[parameter].items()
-        }
         groups = {
             "weights": self.weights,
             "best": self.best_weights,
             "average": self.average,
-            "optimizer": moments,
+            "momentum": self.optimizer.momentum,
             "totals": {"": totals},
         }
         tensors = {f"{kind}:{name}": value for kind, held in groups.items() for name, value in held.items()}
@@ -480,15 +471,13 @@ class _Run:
         checkpoint = self._shared(checkpoint)
         if checkpoint is None:
             return False
-        held: dict[str, Tensors] = {"weights": {}, "best": {}, "average": {}, "optimizer": {}, "totals": {}}
+        held: dict[str, Tensors] = {"weights": {}, "best": {}, "average": {}, "momentum": {}, "totals": {}}
         for name, tensor in checkpoint.tensors.items():
             kind, _, rest = name.partition(":")
             held[kind][rest] = tensor.to(self.machine.device)
         _load(self.weights, held["weights"])
         self.best_weights, self.average = held["best"], held["average"]
-        for name, value in held["optimizer"].items():
-            parameter, _, moment = name.rpartition(".")
-            self.optimizer.state[self.weights[parameter]][moment] = value
+        _load(self.optimizer.momentum, held["momentum"])
         if self.machine.group.is_main:
             self.totals.copy_(held["totals"][""])
         state = checkpoint.state

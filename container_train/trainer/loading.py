@@ -24,7 +24,7 @@ from trainer.views import MEAN, STD, Views
 Request = list[tuple[int, int]]  # (sample, number of its view), one of each picture of a batch
 Batch = tuple[Tensor, Tensor]  # inputs, targets
 
-_MOST_WORKERS = 8
+_MOST_WORKERS = 16
 _MEAN, _STD = torch.tensor(MEAN).view(1, 3, 1, 1), torch.tensor(STD).view(1, 3, 1, 1)
 
 
@@ -153,7 +153,7 @@ def normalise(pixels: Tensor) -> Tensor:
 
 
 def worker_count(wanted: int, *, batch_bytes: int) -> int:
-    """How many loader processes to start: -1 is one per processor, at most 8.
+    """How many loader processes to start: -1 is one per processor, at most 16.
 
     Batches travel through shared memory, of which a container has 64 MiB unless told otherwise, and
     a worker that finds it full dies with a bus error: so no more workers than five batches each fit.

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD
+from torch.optim.sgd import sgd
 
 from trainer.config import Hyperparameters
 
@@ -19,31 +19,51 @@ Tensors = dict[str, Tensor]
 _MOMENTUM = 0.9
 
 
-def build_optimizer(stages: Sequence[Sequence[nn.Parameter]], settings: Hyperparameters) -> SGD:
-    """SGD with Nesterov's momentum; stage 0 is the head.
+class Optimizer:
+    """SGD with Nesterov's momentum; each stage learns at `layer_decay` of the step size of the one above.
 
-    Each stage below it learns at `layer_decay` of the step size of the one above.
+    Stage 0 is the head. A weight's name is "stage.place". torch's own `SGD` class does the same sums, but to
+    make one imports torch's compiler: more seconds than a head on cached features takes to train.
     """
-    groups = [
-        {"params": list(parameters), "peak": settings.learning_rate * settings.layer_decay**depth}
-        for depth, parameters in enumerate(stages)
-        if parameters
-    ]
-    return SGD(
-        groups,
-        lr=settings.learning_rate,
-        momentum=_MOMENTUM,
-        nesterov=True,
-        weight_decay=settings.weight_decay,
-        fused=True,
-    )
 
+    def __init__(self, stages: Sequence[Sequence[nn.Parameter]], settings: Hyperparameters) -> None:
+        self.stages = [list(parameters) for parameters in stages]
+        self.peaks = [settings.learning_rate * settings.layer_decay**depth for depth in range(len(stages))]
+        self.weight_decay = settings.weight_decay
+        self.weights: Tensors = {
+            f"{depth}.{place}": parameter
+            for depth, parameters in enumerate(self.stages)
+            for place, parameter in enumerate(parameters)
+        }
+        self.momentum = {name: torch.zeros_like(weight) for name, weight in self.weights.items()}
+        for parameter in self.weights.values():
+            parameter.grad = torch.zeros_like(parameter)
 
-def set_learning_rate(optimizer: SGD, *, step: int, steps: int, warmup: float) -> None:
-    """Give each stage its step size for step 0, 1, … of `steps`: a rise, then half a cosine to zero."""
-    share = share_of_peak(step, steps=steps, warmup=warmup)
-    for group in optimizer.param_groups:
-        group["lr"] = group["peak"] * share
+    def zero_gradients(self) -> None:
+        """Forget the last step's."""
+        for gradient in self.gradients():
+            gradient.zero_()
+
+    def gradients(self) -> list[Tensor]:
+        """One for each weight, in the order of `weights`."""
+        return [weight.grad for weight in self.weights.values() if weight.grad is not None]
+
+    @torch.no_grad()
+    def step(self, share: float) -> None:
+        """Move every weight; `share` is of the peak of its step size."""
+        for depth, parameters in enumerate(self.stages):
+            sgd(
+                list(parameters),
+                [parameter.grad for parameter in parameters if parameter.grad is not None],
+                [self.momentum[f"{depth}.{place}"] for place in range(len(parameters))],
+                fused=True,
+                lr=self.peaks[depth] * share,
+                weight_decay=self.weight_decay,
+                momentum=_MOMENTUM,
+                dampening=0,
+                nesterov=True,
+                maximize=False,
+            )
 
 
 def share_of_peak(step: int, *, steps: int, warmup: float) -> float:

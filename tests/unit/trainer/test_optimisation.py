@@ -1,6 +1,8 @@
 """Step sizes, mixup and averages follow from the step's number."""
 
 import itertools
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -10,11 +12,10 @@ from torch import nn
 
 from trainer.config import Hyperparameters
 from trainer.optimisation import (
-    build_optimizer,
+    Optimizer,
     dropout_mask,
     mix,
     random_generator,
-    set_learning_rate,
     share_of_peak,
     update_average,
 )
@@ -37,14 +38,75 @@ def test_every_step_has_a_step_size(steps: int, warmup: float) -> None:
     assert all(0 < share_of_peak(step, steps=steps, warmup=warmup) <= 1 for step in range(steps))
 
 
-def test_each_stage_learns_at_a_share_of_the_one_above() -> None:
-    stages = [[nn.Parameter(torch.ones(1))], [], [nn.Parameter(torch.ones(1))]]
-    optimizer = build_optimizer(stages, Hyperparameters(learning_rate=0.1, layer_decay=0.5))
+def stages() -> list[list[nn.Parameter]]:
+    generator = torch.Generator().manual_seed(0)
+    return [
+        [nn.Parameter(torch.randn(shape, generator=generator)) for shape in ((3, 2), (3,))] for _ in range(2)
+    ]
 
-    set_learning_rate(optimizer, step=0, steps=10, warmup=0)
-    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.1, 0.025])
-    set_learning_rate(optimizer, step=5, steps=10, warmup=0)
-    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.05, 0.0125])
+
+def move(optimizer: Optimizer, shares: list[float]) -> list[torch.Tensor]:
+    """Steps with the same gradients every time."""
+    generator = torch.Generator().manual_seed(1)
+    for share in shares:
+        optimizer.zero_gradients()
+        for gradient in optimizer.gradients():
+            gradient.add_(torch.randn(gradient.shape, generator=generator))
+        optimizer.step(share)
+    return [weight.detach().clone() for weight in optimizer.weights.values()]
+
+
+def test_it_moves_weights_as_torchs_sgd_does_each_stage_at_a_share_of_the_one_above() -> None:
+    settings, shares = Hyperparameters(learning_rate=0.1, layer_decay=0.5, weight_decay=0.01), [1.0, 0.5, 0.1]
+    head, stem = stages()
+    reference = torch.optim.SGD(
+        [{"params": head, "peak": 0.1}, {"params": stem, "peak": 0.05}],
+        lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01,
+    )  # fmt: skip
+    generator = torch.Generator().manual_seed(1)
+    for share in shares:
+        for parameter in [*head, *stem]:
+            parameter.grad = torch.randn(parameter.shape, generator=generator)
+        for group in reference.param_groups:
+            group["lr"] = group["peak"] * share
+        reference.step()
+
+    found = move(Optimizer(stages(), settings), shares)
+
+    for one, other in zip(found, [*head, *stem], strict=True):
+        torch.testing.assert_close(one, other.detach())
+
+
+def test_it_goes_on_from_its_momentum_as_if_it_had_never_stopped() -> None:
+    settings = Hyperparameters(learning_rate=0.1)
+    whole = move(Optimizer(stages(), settings), [1.0, 0.5])
+    first, second = Optimizer(stages(), settings), Optimizer(stages(), settings)
+    move(first, [1.0])
+    with torch.no_grad():
+        for name, weight in second.weights.items():
+            weight.copy_(first.weights[name])
+            second.momentum[name].copy_(first.momentum[name])
+    generator = torch.Generator().manual_seed(1)
+    for gradient in second.gradients():
+        torch.randn(gradient.shape, generator=generator)  # the first step's
+    for gradient in second.gradients():
+        gradient.add_(torch.randn(gradient.shape, generator=generator))
+    second.step(0.5)
+
+    assert all(torch.equal(one, other) for one, other in zip(whole, second.weights.values(), strict=True))
+
+
+def test_a_step_does_not_wait_for_torchs_compiler_to_be_imported() -> None:
+    program = """if True:
+        import sys, torch
+        from trainer.config import Hyperparameters
+        from trainer.optimisation import Optimizer
+        optimizer = Optimizer([[torch.nn.Parameter(torch.ones(2))]], Hyperparameters())
+        optimizer.zero_gradients()
+        optimizer.step(1.0)
+        assert "torch._dynamo" not in sys.modules
+    """
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_random_numbers_follow_from_the_numbers_given() -> None:
