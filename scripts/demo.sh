@@ -37,6 +37,7 @@ if [ "$BACKEND" = docker ]; then
 fi
 if [ "$PICTURES" = data/drawn ]; then
   stage drawings $MAKE data/drawn
+  set -- --epochs 20 "$@" # so few pictures make few steps an epoch
 fi
 # shellcheck disable=SC2086 # stages holds several words
 exec .venv/bin/python scripts/demo.py --backend "$BACKEND" --data "$PICTURES" --backbone "$BACKBONE" $stages "$@"

@@ -34,7 +34,11 @@ def launch(job: str, output: Path, *arguments: str, **settings: str) -> dict[str
     return artifact
 
 
-@pytest.mark.parametrize("settings", [{"dropout": "0.2"}, {"unfreeze": "layer4"}], ids=["frozen", "unfrozen"])
+@pytest.mark.parametrize(
+    "settings",
+    [{"dropout": "0.2"}, {"unfreeze": "layer4", "learning-rate": "0.005"}],
+    ids=["frozen", "unfrozen"],
+)
 def test_two_hosts_train_what_one_host_trains_on_the_same_batches(
     images: docker.DockerClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str]
 ) -> None:
