@@ -475,13 +475,14 @@ def test_kill_9_at_any_moment_leaves_the_newest_whole(tmp_path: Path, capsys: Sa
 
 
 def stop_while_writing(process: int, folder: Path) -> list[Path]:
-    """Halt the process at a moment in which its file is half-written; the file."""
+    """Halt the process while its file, locked before the first byte, is being written; the file."""
     until = time.monotonic() + 60
     while time.monotonic() < until:
         if partials(folder):
             os.kill(process, signal.SIGSTOP)
             os.waitpid(process, os.WUNTRACED)
-            if writing := partials(folder):
+            writing = partials(folder)
+            if writing and writing[0].stat().st_size:
                 return writing
             os.kill(process, signal.SIGCONT)
     raise TimeoutError("it writes nothing")
