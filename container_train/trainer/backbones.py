@@ -114,10 +114,16 @@ def build_classifier(
         if tensors is not None:
             load_tensors(network, tensors)
         backbone = rescaled(entry.trunk(network), entry.mean, entry.std)
-        head = nn.Linear(entry.features, classes)
-    nn.init.zeros_(head.weight)  # a linear head needs no random start, and learns faster without
-    nn.init.zeros_(head.bias)
+        head = new_head(entry.features, classes)
     return Classifier(backbone, head)
+
+
+def new_head(features: int, classes: int) -> nn.Linear:
+    """A head that answers zero: a linear one needs no random start, and learns faster without."""
+    head = nn.Linear(features, classes)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    return head
 
 
 def load_tensors(network: nn.Module, tensors: TensorsByName) -> None:

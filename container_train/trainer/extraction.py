@@ -75,7 +75,7 @@ def processor_extractor(
             return answer(views.pixels(folder.read(index), digest=folder.digests[index], number=number))
 
         with ThreadPoolExecutor(threads) as pool:
-            for piece in _pieces(indices):
+            for piece in _pieces(indices, _PIECE):
                 yield piece, np.stack(list(pool.map(one, piece)))
 
     return extract
@@ -89,7 +89,7 @@ def gpu_extractor(
 
     def extract(folder: RobustImageFolder, indices: Sequence[int], number: int) -> Extracted:
         batches = ImageBatches(folder, views, workers=workers, batch_size=_GPU_BATCH)
-        pieces = [list(indices[start : start + _GPU_BATCH]) for start in range(0, len(indices), _GPU_BATCH)]
+        pieces = list(_pieces(indices, _GPU_BATCH))
         requests = ([(index, number) for index in piece] for piece in pieces)
         for piece, (pixels, _) in zip(pieces, batches.load(requests), strict=True):
             with (
@@ -186,7 +186,7 @@ def _progress_line(label: str, done: int, total: int, seconds: float) -> str:
     return f"{label}: {done:,} of {total:,}, {rate:.0f} img/s, {(total - done) / rate / 60:.1f} min left"
 
 
-def _pieces(indices: Iterable[int]) -> Iterator[list[int]]:
+def _pieces(indices: Iterable[int], size: int) -> Iterator[list[int]]:
     remaining = iter(indices)
-    while piece := list(islice(remaining, _PIECE)):
+    while piece := list(islice(remaining, size)):
         yield piece

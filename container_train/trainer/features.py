@@ -30,6 +30,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from trainer.download import file_sha256
+
 Array = npt.NDArray[np.float32]
 Records = npt.NDArray[np.void]
 
@@ -37,7 +39,6 @@ DIGEST_BYTES = 32
 _MERGED_ROWS = 16_384  # of a merged shard: few enough to be computed again in a minute, should it be damaged
 _FLUSH_SECONDS = 2.0  # what a kill costs at most
 _LEFT_OVER_SECONDS = 3600.0
-_CHUNK = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ class FeatureTable:
     def _open(self, file: Path) -> Records | None:
         """The records of a shard; a damaged one is removed, so that its features are computed again."""
         try:
-            if _sha256(_chunks(file))[:16] == file.stem.removeprefix("features-"):
+            if file_sha256(file).startswith(file.stem.removeprefix("features-")):
                 records: Records = np.load(file, mmap_mode="r", allow_pickle=False)
                 if records.dtype == self.record and records.ndim == 1:
                     return records
@@ -217,12 +218,6 @@ def _npy_header(record: np.dtype[Any], rows: int) -> bytes:
         stream, {"descr": description, "fortran_order": False, "shape": (rows,)}
     )
     return stream.getvalue()
-
-
-def _chunks(file: Path) -> Iterator[bytes]:
-    with file.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            yield chunk
 
 
 def _sha256(pieces: Iterable[bytes | memoryview]) -> str:

@@ -21,9 +21,8 @@ def start_head(
     model: Network, training: Source, pretrained: PretrainedHead, machine: Machine, *, batch_size: int
 ) -> None:
     """Give each class of `model.head` what the pretrained classifier sees in its training pictures."""
-    resemblance = _resemblance(model, training, pretrained, machine, batch_size=batch_size)
-    shares = mixture(resemblance)
     weight, bias = (tensor.to(machine.device, torch.float32) for tensor in pretrained)
+    shares = mixture(_resemblance(model, training, (weight, bias), machine, batch_size=batch_size))
     with torch.no_grad():
         model.head.weight.copy_(shares @ weight)
         model.head.bias.copy_(shares @ bias)
@@ -47,7 +46,7 @@ def _resemblance(
     model: Network, training: Source, pretrained: PretrainedHead, machine: Machine, *, batch_size: int
 ) -> Tensor:
     """Mean probability (classes, 1000) that the pretrained classifier gives the pictures of each class."""
-    weight, bias = (tensor.to(machine.device, torch.float32) for tensor in pretrained)
+    weight, bias = pretrained
     sums = torch.zeros(model.head.out_features, len(bias), device=machine.device)
     group = machine.group
     for inputs, targets in training.load(

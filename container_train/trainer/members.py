@@ -14,11 +14,18 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import nn
 from tqdm import tqdm
 
 from trainer import metrics
-from trainer.backbones import Backbone, Classifier, Unfreeze, build_classifier, find_backbone, pretrained_head
+from trainer.backbones import (
+    Backbone,
+    Classifier,
+    Unfreeze,
+    build_classifier,
+    find_backbone,
+    new_head,
+    pretrained_head,
+)
 from trainer.config import Hyperparameters
 from trainer.cpus import cpu_limit
 from trainer.data import RobustImageFolder
@@ -104,7 +111,7 @@ def train_member(job: Job, name: str) -> Member:
     model: HeadOnly | Classifier
     if settings.cached:
         sources = _cached_sources(job, backbone, weights)
-        model = HeadOnly(_new_head(backbone.features, len(job.classes))).to(machine.device)
+        model = HeadOnly(new_head(backbone.features, len(job.classes))).to(machine.device)
     else:
         sources = _picture_sources(job)
         model = build_network(backbone, weights, classes=len(job.classes), seed=settings.seed)
@@ -141,13 +148,6 @@ def build_network(backbone: Backbone, weights: Weights, *, classes: int, seed: i
         raise WeightsError(f"{weights.file} does not fit {backbone.name}: {error}") from error
 
 
-def _new_head(features: int, classes: int) -> nn.Linear:
-    head = nn.Linear(features, classes)
-    nn.init.zeros_(head.weight)  # a linear head needs no random start, and learns faster without
-    nn.init.zeros_(head.bias)
-    return head
-
-
 def _picture_sources(job: Job) -> dict[str, Source]:
     return {
         name: ImageBatches(split, job.views, workers=job.settings.workers, batch_size=job.settings.batch_size)
@@ -161,8 +161,9 @@ def _cached_sources(job: Job, backbone: Backbone, weights: Weights) -> dict[str,
     numbers = range(settings.view_count or settings.epochs + 1)  # 0 views: the centre, and one for each epoch
     builder = _extractor_builder(job, backbone, weights)
 
-    def features(split: str, number: int, precision: torch.dtype) -> Features:
-        table = FeatureTable(
+    @functools.cache  # opening a table checks every shard of it
+    def table(number: int, precision: torch.dtype) -> FeatureTable:
+        return FeatureTable(
             job.locations.cache,
             backbone=backbone.name,
             width=backbone.features,
@@ -172,8 +173,11 @@ def _cached_sources(job: Job, backbone: Backbone, weights: Weights) -> dict[str,
                 **job.views.as_dict(number),
             },
         )
+
+    def features(split: str, number: int, precision: torch.dtype) -> Features:
         build = functools.partial(builder, precision)
-        return ensure_features(table, job.splits[split], number, build=build, group=machine.group)
+        held = table(number, precision)
+        return ensure_features(held, job.splits[split], number, build=build, group=machine.group)
 
     sources: dict[str, Source] = {}
     for name, split in job.splits.items():

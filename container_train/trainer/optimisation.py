@@ -76,11 +76,7 @@ def share_of_peak(step: int, *, steps: int, warmup: float) -> float:
 
 def random_generator(*numbers: int) -> torch.Generator:
     """Random numbers that follow from these numbers alone: seed, epoch, step …"""
-    return torch.Generator().manual_seed(_mixed(numbers))
-
-
-def _mixed(numbers: Sequence[int]) -> int:
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+    return torch.Generator().manual_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))
 
 
 def dropout_mask(size: int, width: int, *, share: float, generator: torch.Generator) -> Tensor:
