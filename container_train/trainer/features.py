@@ -15,7 +15,7 @@ proves its bytes. Its index is in its own records: nothing can go stale. Called 
 import fcntl
 import hashlib
 import json
-import os
+import secrets
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -147,22 +147,24 @@ class FeatureTable:
 
     def refresh(self) -> None:
         """Open and check the shards that are new, forget those that are gone."""
-        files = {file.name: file for file in self.shard_files()}
-        self._verified = {name: records for name, records in self._verified.items() if name in files}
-        for name in files.keys() - self._verified.keys():
-            records = self._open(files[name])
-            if records is not None:
-                self._verified[name] = records
+        while True:
+            files = {file.name: file for file in self.shard_files()}
+            self._verified = {name: records for name, records in self._verified.items() if name in files}
+            try:
+                for name in files.keys() - self._verified.keys():
+                    records = self._open(files[name])
+                    if records is not None:
+                        self._verified[name] = records
+                return
+            except FileNotFoundError:  # another process has just merged it: its rows are in a newer shard
+                continue
 
     def _open(self, file: Path) -> Records | None:
         """The records of a shard; a damaged one is removed, so that its features are computed again."""
-        try:
-            if file_sha256(file).startswith(file.stem.removeprefix("features-")):
-                records: Records = np.load(file, mmap_mode="r", allow_pickle=False)
-                if records.dtype == self.record and records.ndim == 1:
-                    return records
-        except FileNotFoundError:  # another process has merged it into a larger one
-            return None
+        if file_sha256(file).startswith(file.stem.removeprefix("features-")):
+            records: Records = np.load(file, mmap_mode="r", allow_pickle=False)
+            if records.dtype == self.record and records.ndim == 1:
+                return records
         print(f"{file} is damaged: its features are computed again", file=sys.stderr, flush=True)
         file.unlink(missing_ok=True)
         return None
@@ -228,8 +230,11 @@ def _sha256(pieces: Iterable[bytes | memoryview]) -> str:
 
 
 def _write_atomically(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
-    """Write beside, then rename: others see all of it or nothing."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    """Write beside, then rename: others see all of it or nothing.
+
+    The name is random: processes of two containers that share the folder often have the same number.
+    """
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
     try:
         with beside.open("wb") as stream:
             stream.writelines(pieces)

@@ -5,8 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +124,35 @@ def test_merging_leaves_large_shards_alone_and_keeps_every_row(
     table = open_table(tmp_path)
     assert table.missing(digests(*range(30))) == []
     assert 30 / 8 <= len(table.shard_files()) <= 30 / 4 + 1
+
+
+def test_hosts_that_merge_one_shared_folder_at_once_lose_nothing(tmp_path: Path) -> None:
+    """As in containers on one machine, the writers have one process number: they are threads."""
+    rounds, hosts, together = 40, 3, threading.Barrier(3)
+
+    def host(_: int) -> np.ndarray:
+        table = open_table(tmp_path)
+        for number in range(rounds):
+            together.wait(timeout=60)
+            table.take_file(*shard_of(tmp_path / "away", number))
+            table.merge()
+        table.refresh()
+        return table.features(digests(*range(rounds))).rows(list(range(rounds))).numpy()
+
+    for number in range(rounds):
+        shard_of(tmp_path / "away", number)
+    with ThreadPoolExecutor(hosts) as pool:
+        for found in pool.map(host, range(hosts)):
+            assert np.array_equal(found, values(*range(rounds)))
+
+
+def shard_of(cache: Path, number: int) -> tuple[str, bytes]:
+    """Name and bytes of a shard with one row, as another host sends it."""
+    table = open_table(cache / str(number))
+    if not table.shard_files():
+        fill(table, number)
+    (file,) = table.shard_files()
+    return file.name, file.read_bytes()
 
 
 def test_features_stay_readable_while_another_process_merges(tmp_path: Path) -> None:
