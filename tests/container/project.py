@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,22 @@ def run_make(*arguments: str, timeout: float = 1800) -> subprocess.CompletedProc
         timeout=timeout,
         check=False,
     )
+
+
+ONE_HOST = {"current_host": "algo-1", "hosts": ["algo-1"]}
+
+
+def write_config(
+    folder: Path, hyperparameters: Mapping[str, str], *, resources: Mapping[str, Any], channels: Sequence[str]
+) -> None:
+    """Write what the platform writes into /opt/ml/input/config before a job."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in {
+        "hyperparameters": hyperparameters,
+        "inputdataconfig": {channel: {"TrainingInputMode": "File"} for channel in channels},
+        "resourceconfig": resources,
+    }.items():
+        (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Two hosts of one training job, as two containers: they compute, fail and stop together."""
 
-import json
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -10,7 +9,7 @@ from pathlib import Path
 import docker
 import pytest
 from docker.models.containers import Container
-from project import TRAIN
+from project import TRAIN, write_config
 
 HOSTS = ("algo-1", "algo-2")
 
@@ -99,14 +98,8 @@ def start(images: docker.DockerClient, containers: list[Container], tmp_path: Pa
     def start_host(host: str, *, ending: str) -> Host:
         folder = tmp_path / host
         config = folder / "config"
-        config.mkdir(parents=True)
         resources = {"current_host": host, "hosts": list(HOSTS), "network_interface_name": "eth0"}
-        for file, content in {
-            "hyperparameters": {"ending": ending},
-            "inputdataconfig": {},
-            "resourceconfig": resources,
-        }.items():
-            (config / f"{file}.json").write_text(json.dumps(content), encoding="utf-8")
+        write_config(config, {"ending": ending}, resources=resources, channels=[])
         (folder / "output" / "data").mkdir(parents=True)
         (folder / "own.py").write_text(PROGRAM, encoding="utf-8")
         container = images.containers.run(

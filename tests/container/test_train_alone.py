@@ -1,6 +1,5 @@
 """`docker run IMAGE train` without SageMaker and without the launcher: what is missing is said, and fails."""
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import docker
 import pytest
 from docker.models.containers import Container
-from project import DRAWN, TRAIN
+from project import DRAWN, ONE_HOST, TRAIN, write_config
 
 KNOWN_HOST = {"algo-1": "127.0.0.1"}  # without a network nobody else tells
 Train = Callable[..., tuple[int, str]]
@@ -31,13 +30,7 @@ def train(images: docker.DockerClient) -> Iterator[Train]:
 
 def mounts(config: Path, **hyperparameters: str) -> dict[str, dict[str, str]]:
     """The configuration that SageMaker would write, and the drawn pictures; no folder for the results."""
-    config.mkdir(exist_ok=True)
-    for name, content in {
-        "hyperparameters": hyperparameters,
-        "inputdataconfig": {"training": {"TrainingInputMode": "File"}},
-        "resourceconfig": {"current_host": "algo-1", "hosts": ["algo-1"]},
-    }.items():
-        (config / f"{name}.json").write_text(json.dumps(content))
+    write_config(config, hyperparameters, resources=ONE_HOST, channels=["training"])
     return {
         str(config): {"bind": "/opt/ml/input/config", "mode": "ro"},
         str(DRAWN): {"bind": "/opt/ml/input/data/training", "mode": "ro"},

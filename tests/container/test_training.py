@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from docker.models.containers import Container
 from PIL import Image
-from project import DRAWN, ROOT, TRAIN
+from project import DRAWN, ONE_HOST, ROOT, TRAIN, write_config
 
 SMALL = {"backbone": "efficientnet_lite0", "resize": "72", "crop": "64", "mixed-precision": "false"}
 UNFROZEN = {**SMALL, "unfreeze": "layer4", "learning-rate": "0.05"}
@@ -65,13 +65,7 @@ def job(engine: docker.DockerClient, tmp_path: Path) -> Iterator[Any]:
     def start(name: str, settings: dict[str, str], *, data: Path = DRAWN, **options: Any) -> Container:
         base = tmp_path / name
         config = base / "input/config"
-        config.mkdir(parents=True)
-        for file, content in {
-            "hyperparameters": settings,
-            "inputdataconfig": {"training": {"TrainingInputMode": "File"}},
-            "resourceconfig": {"current_host": "algo-1", "hosts": ["algo-1"]},
-        }.items():
-            (config / f"{file}.json").write_text(json.dumps(content))
+        write_config(config, settings, resources=ONE_HOST, channels=["training"])
         volumes = {
             str(config): {"bind": "/opt/ml/input/config", "mode": "ro"},
             str(data): {"bind": "/opt/ml/input/data/training", "mode": "ro"},

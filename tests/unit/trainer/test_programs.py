@@ -73,6 +73,25 @@ def test_training_leaves_an_artifact_predictions_and_metrics(pictures: Path, tmp
     assert "text.jpg" in (results / "quarantine.csv").read_text()
 
 
+def test_a_job_with_the_feature_cache_answers_like_one_without(pictures: Path, tmp_path: Path) -> None:
+    """Both in float32, of the centre view; cached features come from OpenVINO, the others from PyTorch."""
+    found = {}
+    for cached in ("true", "false"):
+        base = tmp_path / cached
+        arguments = ("--data", pictures, "--feature-cache", cached, "--mixed-precision", "false")
+        places = ("--model-dir", base / "model", "--output-data-dir", base / "results")
+        done = run("train_model.py", *QUICK, *arguments, *places, base=base)
+        assert done.returncode == 0, done.stderr
+        assert ("features of train" in done.stderr) == (cached == "true")
+        metrics = json.loads((base / "model/artifact.json").read_text())["metrics"]
+        found[cached] = np.load(base / "results/test_probabilities.npy", allow_pickle=False), metrics
+
+    (with_cache, one), (without, other) = found["true"], found["false"]
+    assert np.abs(with_cache - without).max() < 1e-3
+    for name in ("validation:accuracy", "validation:loss", "train:loss", "test:loss"):
+        assert one[name] == pytest.approx(other[name], abs=1e-3), name
+
+
 def test_a_trial_reports_without_test_pictures_and_exports_nothing(pictures: Path, tmp_path: Path) -> None:
     (pictures / "test").rename(tmp_path / "kept away")
 
