@@ -216,36 +216,52 @@ def best(outcomes: Sequence[Outcome]) -> float:
 
 @dataclass(frozen=True)
 class PlainCost:
-    """A plain trial's time as a line: `start` seconds, and `pass_seconds` for each pass of a picture."""
+    """A plain trial's time: `start` seconds, and so many for each pass of a picture, by the batch size.
+
+    On a processor small batches are the faster ones: what a layer leaves stays in the cache for the next.
+    """
 
     pictures: Pictures
     start: float
-    pass_seconds: float
-    largest_error: float  # of a trial's seconds by this line, as a share
+    pass_seconds: Mapping[int, float]
+    largest_error: float  # of a trial's seconds by these figures, as a share
 
     @classmethod
-    def fitted(cls, outcomes: Sequence[Outcome], pictures: Pictures) -> "PlainCost":
-        """The line through measured trials."""
-        passes = np.array([pictures.passes(outcome.configuration) for outcome in outcomes])
-        measured = np.array([outcome.seconds for outcome in outcomes])
-        slope, start = np.polyfit(passes, measured, 1)
-        errors = np.abs(start + slope * passes - measured) / measured
-        return cls(pictures, float(start), float(slope), float(errors.max()))
+    def measured(cls, outcomes: Sequence[Outcome], pictures: Pictures, *, start: float) -> "PlainCost":
+        """From measured trials; `start` is what a process takes that has next to nothing to do."""
+        passes = {outcome: pictures.passes(outcome.configuration) for outcome in outcomes}
+        by_batch = {
+            size: [outcome for outcome in outcomes if outcome.configuration.batch_size == size]
+            for size in sorted({outcome.configuration.batch_size for outcome in outcomes})
+        }
+        cost = {
+            size: (total(same) - start * len(same)) / sum(passes[outcome] for outcome in same)
+            for size, same in by_batch.items()
+        }
+        errors = [
+            abs(start + cost[each.configuration.batch_size] * passes[each] - each.seconds) / each.seconds
+            for each in outcomes
+        ]
+        return cls(pictures, start, cost, max(errors))
 
     def seconds(self, configurations: Sequence[Configuration]) -> float:
         """What plain trials take, one after the other."""
-        passes = sum(map(self.pictures.passes, configurations))
-        return self.start * len(configurations) + self.pass_seconds * passes
+        return sum(
+            self.start + self.pass_seconds[each.batch_size] * self.pictures.passes(each)
+            for each in configurations
+        )
 
-    def extra_seconds(self, trials: int) -> float:
-        """What the passes that the original's loop does without add to so many trials."""
-        return self.pass_seconds * self.pictures.extra * trials
+    def extra_seconds(self, configurations: Sequence[Configuration]) -> float:
+        """What the passes that the original's loop does without add to them."""
+        return sum(self.pass_seconds[each.batch_size] * self.pictures.extra for each in configurations)
 
-    def as_dict(self) -> dict[str, float]:
+    def as_dict(self) -> dict[str, Any]:
         """For the result file."""
         return {
             "seconds to start": round(self.start, 2),
-            "pictures per second": round(1 / self.pass_seconds, 1),
+            "pictures per second by batch size": {
+                str(size): round(1 / seconds, 1) for size, seconds in self.pass_seconds.items()
+            },
             "passes of a trial that the original does without": self.pictures.extra,
             LARGEST_ERROR: round(self.largest_error, 3),
         }
@@ -275,7 +291,7 @@ def compare_many(
     rivals = {}
     for side, cost in costs.items():
         gain = gain_at_once(bench, side, six[side], processes=min(options.parallel, len(SIX)))
-        plain, extra = cost.seconds(configurations), cost.extra_seconds(len(configurations))
+        plain, extra = cost.seconds(configurations), cost.extra_seconds(configurations)
         rivals[side] = {
             "extrapolated": True,
             "gain of running several at once": round(gain, 3),
@@ -310,7 +326,7 @@ def compare_six(six: Mapping[str, Sequence[Outcome]], costs: Mapping[str, PlainC
     points = {side: round(100 * (best(cached) - best(six[side])), 2) for side in costs}
     rivals = {
         side: {
-            **compared(total(six[side]), cost.extra_seconds(len(SIX)), total(cached)),
+            **compared(total(six[side]), cost.extra_seconds(SIX), total(cached)),
             DIFFERENCE: points[side] if cost.pictures.pretrained else None,
             "plain cost": cost.as_dict(),
         }
@@ -362,7 +378,7 @@ def remarks(result: Mapping[str, Any]) -> list[str]:
     """Say what the tables do not."""
     rivals = result["six"]["rivals"]
     disturbed = [
-        f"The line through the {side} trials misses one by {error:.0%}: the machine was busy, measure again."
+        f"What the {side} trials cost by batch size misses one by {error:.0%}: the machine was busy."
         for side, rival in rivals.items()
         if (error := rival["plain cost"][LARGEST_ERROR]) > TOLERATED_ERROR
     ]
@@ -397,10 +413,10 @@ def describe(options: Any, backbone: str) -> dict[str, Any]:
             "six trials: one process at a time, plain and cached in turn; every side has a cache folder of "
             "its own that is empty before its first trial and remembers the check of the picture files",
             f"{options.trials} trials: {options.parallel} cached processes at once from an empty cache; "
-            "plain: a line through the six plain trials, divided by the measured gain of running several "
-            "at once, each on cores of its own, where that is faster",
+            "plain: worked out from the six plain trials, by passes and batch size, divided by the measured "
+            "gain of running several at once, each on cores of its own, where that is faster",
             "passes of the original alone: without the plain side's one more pass over the validation "
-            "pictures and, with pretrained weights, over the training pictures, each at the cost of the line",
+            "pictures and, with pretrained weights, over the training pictures, each at its measured cost",
             "pictures and libraries were read once before, so that no side finds them on a cold disk",
         ],
     }
@@ -438,7 +454,8 @@ def measure(options: Any, backbone: str, folder: Path) -> None:
     rivals = [f"plain {precision}" for precision in options.rivals]
     six = run_six(bench, [*rivals, CACHED])
     pictures = bench.pictures()
-    costs = {side: PlainCost.fitted(six[side], pictures) for side in rivals}
+    start = statistics.median(outcome.seconds for outcome in six[CACHED])
+    costs = {side: PlainCost.measured(six[side], pictures, start=start) for side in rivals}
     breeds = len(list((data / "train").iterdir()))
     result: dict[str, Any] = {
         **describe(options, backbone),
