@@ -9,6 +9,7 @@ import csv
 import hashlib
 import os
 import sys
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from PIL import Image
 
 from trainer.failures import DataError
 from trainer.images import EXTENSIONS, UnreadableError, decode, read_file
+from trainer.packed import PackedBytes, PackedTexts
 from trainer.scan import scan
 
 _SHOWN = 3
@@ -54,9 +56,9 @@ class RobustImageFolder:
             targets += [target] * (len(files) - len(targets))
         found = scan(files, root=root.parent, cache=cache, label=f"checking {root.name}")
         good = [scanned.reason is None for scanned in found]
-        self.files = list(compress(files, good))
-        self.targets = list(compress(targets, good))
-        self.digests = [scanned.digest for scanned in compress(found, good)]
+        self.files: Sequence[str] = PackedTexts(compress(files, good))
+        self.targets: Sequence[int] = array("i", compress(targets, good))
+        self.digests: Sequence[bytes] = PackedBytes(scanned.digest for scanned in compress(found, good))
         self.quarantined = [
             Unreadable(file, scanned.reason)
             for file, scanned in zip(files, found, strict=True)

@@ -202,6 +202,7 @@ def _extractor_builder(job: Job, backbone: Backbone, weights: Weights) -> Any:
             return gpu_extractor(
                 network(), job.views, device=machine.device, precision=precision, workers=settings.workers
             )
+        # All of them, even beside other jobs: those that want these very features wait for them.
         threads = max(1, cpu_limit() // machine.group.local_size)
         return processor_extractor(network(), job.views, precision=precision, threads=threads)
 
@@ -213,7 +214,7 @@ def _checkpoints(job: Job, backbone: Backbone, weights: Weights) -> Path:
     settings = {name: value for name, value in job.settings.as_dict().items() if name not in _NO_INFLUENCE}
     pictures = hashlib.sha256()
     for split in (job.splits["train"], job.splits["valid"]):
-        pictures.update(json.dumps([split.classes, split.targets]).encode())
+        pictures.update(json.dumps([split.classes, list(split.targets)]).encode())
         pictures.update(b"".join(split.digests))
     identity = json.dumps([settings, weights.sha256, pictures.hexdigest()], sort_keys=True)
     digest = hashlib.sha256(identity.encode()).hexdigest()[:16]
