@@ -6,7 +6,10 @@ container: the limit is in the cgroup (version 1 or 2) and in the process's affi
 
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
+
+PARALLEL_JOBS = "TRAINER_PARALLEL_JOBS"
 
 
 def cpu_limit(
@@ -19,6 +22,11 @@ def cpu_limit(
         quotas += [_quota_v1(folder) for folder in _lineage(root, membership, controller="cpu")]
     allowed = len(os.sched_getaffinity(0))
     return max(1, math.ceil(min([allowed, *(quota for quota in quotas if quota is not None)])))
+
+
+def cpu_share(environment: Mapping[str, str]) -> int:
+    """This job's part of them, at least 1: TRAINER_PARALLEL_JOBS says how many jobs run side by side."""
+    return max(1, cpu_limit() // int(environment.get(PARALLEL_JOBS, "1")))
 
 
 def _lineage(root: Path, membership: Path, *, controller: str) -> list[Path]:

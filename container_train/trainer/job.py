@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from trainer.backbones import Classifier
 from trainer.calibration import fit_temperature
 from trainer.config import Hyperparameters
-from trainer.cpus import cpu_limit
+from trainer.cpus import cpu_share
 from trainer.data import load_splits
 from trainer.distributed import process_group
 from trainer.engine import Evaluation, Machine, evaluate
@@ -64,7 +64,7 @@ def open_machine(settings: Hyperparameters, stop: Stop) -> Iterator[Machine]:
     device = choose_device(int(os.environ.get("LOCAL_RANK", "0")))
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     # A head on cached features is too small to be worth a second thread.
-    torch.set_num_threads(1 if settings.cached else max(1, cpu_limit() // processes))
+    torch.set_num_threads(1 if settings.cached else max(1, cpu_share(os.environ) // processes))
     kind: Literal["cuda", "cpu"] = "cuda" if device.type == "cuda" else "cpu"
     with process_group(os.environ, device_type=kind, timeout=_PATIENCE) as group:
         yield Machine(device, choose_precision(device, mixed=settings.mixed_precision), group, stop)
@@ -99,8 +99,8 @@ def train(job: Job) -> Trained:
             job.say(f"{name}: member {number} of {len(names)}")
         members.append(train_member(job, name))
     trained = settle(members)
-    if len(members) > 1:
-        job.report(trained.metrics)
+    # Once more at the end: what the platform takes for a job's metric is the latest value that it reported.
+    job.report(trained.metrics, epoch=members[0].best.epoch if len(members) == 1 else None)
     return trained
 
 

@@ -4,6 +4,7 @@ Everything random is a function of seed, epoch and sample, so no state has to be
 or that is spread over several processes, sees the very batches of one that does not. Called by the job.
 """
 
+import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from trainer.cpus import cpu_limit
+from trainer.cpus import cpu_share
 from trainer.data import RobustImageFolder
 from trainer.features import Features
 from trainer.views import MEAN, STD, Views
@@ -159,7 +160,7 @@ def worker_count(wanted: int, *, batch_bytes: int) -> int:
     a worker that finds it full dies with a bus error: so no more workers than five batches each fit.
     """
     if wanted < 0:
-        wanted = min(_MOST_WORKERS, cpu_limit())
+        wanted = min(_MOST_WORKERS, cpu_share(os.environ))
     fitting = shutil.disk_usage("/dev/shm").free // (5 * batch_bytes)  # noqa: S108
     if fitting < wanted:
         print(

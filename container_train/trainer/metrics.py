@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 PREFIX = "[metrics]"
+EPOCH_REGEX = r"\bepoch=(\d+)"
 _NUMBER = r"(nan|-?inf|[-+0-9.eE]+)"
 
 

@@ -36,7 +36,7 @@ from sagemaker_training import (
     torch_distributed,
 )
 
-from trainer.cpus import cpu_limit
+from trainer.cpus import cpu_share
 
 _HOSTS_KNOWN_WITHIN = 15 * 60.0  # seconds, the toolkit's own patience
 _OTHER_HOSTS_END_WITHIN = 4.0  # seconds after this host's ranks have ended for a stop
@@ -100,7 +100,8 @@ class Torchrun(torch_distributed.TorchDistributedRunner):
     def run(self, wait: bool = True, capture_error: bool = True) -> Any:  # type: ignore[override]
         """Start torchrun and wait for it; raises `errors.ExecuteUserScriptError` of the rank at fault."""
         os.environ["GLOO_SOCKET_IFNAME"] = self._network_interface_name
-        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cpu_limit() // self._processes_per_host)))
+        threads = max(1, cpu_share(os.environ) // self._processes_per_host)
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))
         with TemporaryDirectory() as folder:
             report = Path(folder, "error.json")
             os.environ["TORCHELASTIC_ERROR_FILE"] = str(report)
