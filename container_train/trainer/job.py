@@ -4,10 +4,12 @@ Each backbone becomes a member (`trainer.members`); several members answer toget
 answer.
 """
 
+import hashlib
+import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,11 +24,12 @@ from trainer.backbones import Classifier
 from trainer.calibration import fit_temperature
 from trainer.config import Hyperparameters
 from trainer.cpus import cpu_share
-from trainer.data import load_splits
-from trainer.distributed import process_group
+from trainer.data import RobustImageFolder, load_splits
+from trainer.distributed import Group, process_group
 from trainer.engine import Evaluation, Machine, evaluate
 from trainer.ensemble import Ensemble, combine, fit_weights
 from trainer.export import Provenance, export_artifact
+from trainer.failures import DataError
 from trainer.loading import normalise
 from trainer.locations import Locations
 from trainer.members import Job, Member, train_member
@@ -86,8 +89,30 @@ def prepare(
     )
     if not group.local_rank:
         group.barrier()
+    _require_same_pictures(opened, group)
     views = Views(Preprocessing(settings.resize, settings.crop), settings.min_crop_area)
     return Job(settings, locations, machine, opened, views)
+
+
+def _require_same_pictures(splits: Mapping[str, RobustImageFolder], group: Group) -> None:
+    """Raise `DataError` where a host has other pictures than the first: a batch names them by number."""
+    own = {name: (len(split), _fingerprint(split)) for name, split in splits.items()}
+    first = json.loads(group.exchange_bytes(json.dumps(own).encode(), source=0))
+    for name, split in splits.items():
+        if own[name] != tuple(first[name]):
+            left_out = "".join(f"; left out here: {bad.file} ({bad.reason})" for bad in split.quarantined[:3])
+            raise DataError(
+                f"the {len(split)} pictures of {split.root} on this host are not the {first[name][0]} of the "
+                f"first host: every host needs the very same files{left_out}"
+            )
+
+
+def _fingerprint(split: RobustImageFolder) -> str:
+    """A digest of what the samples are, in their order."""
+    digest = hashlib.sha256(json.dumps([split.classes, list(split.targets)]).encode())
+    for picture in split.digests:
+        digest.update(picture)
+    return digest.hexdigest()
 
 
 def train(job: Job) -> Trained:

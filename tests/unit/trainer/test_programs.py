@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -91,6 +92,37 @@ def test_a_job_with_the_feature_cache_answers_like_one_without(pictures: Path, t
     assert np.abs(with_cache - without).max() < 1e-3
     for name in ("validation:accuracy", "validation:loss", "train:loss", "test:loss"):
         assert one[name] == pytest.approx(other[name], abs=1e-3), name
+
+
+def test_hosts_with_different_pictures_do_not_train(pictures: Path, tmp_path: Path) -> None:
+    shutil.copytree(pictures, tmp_path / "other")
+    spoilt = min((tmp_path / "other/train").rglob("*.jpg"))
+    spoilt.write_bytes(b"")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    hosts = []
+    for rank, data in enumerate((pictures, tmp_path / "other")):
+        base = tmp_path / f"host{rank}"
+        own = {"RANK": str(rank), "GROUP_RANK": str(rank), "SAGEMAKER_BASE_DIR": str(base)}
+        common = {"WORLD_SIZE": "2", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
+        arguments = ("--data", data, "--cache", base / "cache", "--max-unreadable", "0.5")
+        hosts.append(
+            subprocess.Popen(
+                [sys.executable, CODE / "hpo.py", *QUICK, *arguments],
+                env={**os.environ, **own, **common, "MASTER_PORT": str(port)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+
+    errors = [host.communicate(timeout=200)[1] for host in hosts]
+
+    assert [host.returncode for host in hosts] == [1, 1], errors
+    assert "other/train on this host are not the 24 of the first host" in errors[1]
+    assert f"left out here: {spoilt.relative_to(tmp_path / 'other')} (empty file)" in errors[1]
+    assert "are not the 24" in errors[0]  # the reason is told on every host
 
 
 def test_a_trial_reports_without_test_pictures_and_exports_nothing(pictures: Path, tmp_path: Path) -> None:
