@@ -162,6 +162,10 @@ class Hyperparameters:
             value, valid = getattr(self, entry.name), entry.metadata["range"]
             if not valid.allows(value):
                 raise UsageError(_out_of_range(flag_name(entry.name), value, valid))
+        if self.crop > self.resize:
+            raise UsageError(
+                f"crop {self.crop} is larger than resize {self.resize}: its border would be black; raise resize"
+            )
 
     @property
     def backbones(self) -> list[str]:
@@ -251,11 +255,16 @@ def hyperparameter_parser(description: str) -> Parser:
     """A parser with one --option per hyperparameter; read it with `hyperparameters_of`."""
     parser = Parser(description=description, allow_abbrev=False)
     group = parser.add_argument_group("hyperparameters")
+    hints = get_type_hints(Hyperparameters)
     for entry in dataclasses.fields(Hyperparameters):
         valid = entry.metadata["range"]
         limits = "" if str(valid) == "any" else f"; {valid}"
         text = f"{entry.metadata['help']}{limits} (default: {entry.default})".replace("%", "%%")
         group.add_argument(f"--{flag_name(entry.name)}", metavar="X", help=text)
+        if hints[entry.name] is bool:
+            no = f"--no-{flag_name(entry.name)}"
+            off = f"--{flag_name(entry.name)} false"
+            group.add_argument(no, dest=entry.name, action="store_const", const="false", help=off)
     return parser
 
 

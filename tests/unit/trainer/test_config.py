@@ -41,6 +41,11 @@ def test_booleans_are_read_as_the_toolkit_writes_them(text: str, value: bool) ->
     assert parse("--mixed-precision", text).mixed_precision is value
 
 
+def test_a_boolean_can_be_switched_off_in_one_word() -> None:
+    assert parse("--no-feature-cache").feature_cache is False
+    assert parse("--no-feature-cache", "--feature-cache", "true").feature_cache is True
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -51,6 +56,7 @@ def test_booleans_are_read_as_the_toolkit_writes_them(text: str, value: bool) ->
         (["--learning-rate", "nan"], "learning-rate must be a number above 0 to 10, not nan"),
         (["--learning-rate", "fast"], "learning-rate must be a number, not 'fast'"),
         (["--epochs", "0"], "epochs must be a number from 1, not 0"),
+        (["--crop", "300"], "crop 300 is larger than resize 256"),
         (["--max-unreadable", "1.5"], "max-unreadable must be a number from 0 to 1, not 1.5"),
         (["--mixed-precision", "maybe"], "mixed-precision must be true or false, not 'maybe'"),
         (
