@@ -164,7 +164,7 @@ class Hyperparameters:
                 raise UsageError(_out_of_range(flag_name(entry.name), value, valid))
         if self.crop > self.resize:
             raise UsageError(
-                f"crop {self.crop} is larger than resize {self.resize}: its border would be black; raise resize"
+                f"crop {self.crop} is larger than resize {self.resize}: it would have black borders"
             )
 
     @property
