@@ -7,6 +7,7 @@ depends on nothing but its picture. On a GPU PyTorch, in batches. Called by the 
 import json
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -33,7 +34,7 @@ Array = npt.NDArray[np.float32]
 Extracted = Iterator[tuple[list[int], Array]]
 Extractor = Callable[[RobustImageFolder, Sequence[int], int], Extracted]
 
-_PIECE = 512  # pictures handed to the threads at once: a stop waits for no more
+_AHEAD = 16  # pictures a thread that may be done or begun before the one that comes next
 _GPU_BATCH = 256
 _REPORT_SECONDS = 30.0
 
@@ -74,9 +75,8 @@ def processor_extractor(
         def one(index: int) -> Array:
             return answer(views.pixels(folder.read(index), digest=folder.digests[index], number=number))
 
-        with ThreadPoolExecutor(threads) as pool:
-            for piece in _pieces(indices, _PIECE):
-                yield piece, np.stack(list(pool.map(one, piece)))
+        for index, feature in zip(indices, _in_order(one, indices, threads=threads), strict=True):
+            yield [index], feature[None]
 
     return extract
 
@@ -96,7 +96,8 @@ def gpu_extractor(
                 torch.inference_mode(),
                 torch.autocast(device.type, precision, enabled=precision != torch.float32),
             ):
-                yield piece, model.extract(batches.prepare(pixels, device)).float().cpu().numpy()
+                features = model.extract(batches.prepare(pixels, device)).float().cpu().numpy()
+            yield piece, features  # outside: a generator's caller would run in inference mode as well
 
     return extract
 
@@ -184,6 +185,22 @@ def _with_progress(extracted: Extracted, *, total: int, label: str) -> Extracted
 def _progress_line(label: str, done: int, total: int, seconds: float) -> str:
     rate = done / seconds
     return f"{label}: {done:,} of {total:,}, {rate:.0f} img/s, {(total - done) / rate / 60:.1f} min left"
+
+
+def _in_order(work: Callable[[int], Array], indices: Iterable[int], *, threads: int) -> Iterator[Array]:
+    """What `work` makes of each, in their order, computed by threads that never wait for one another.
+
+    Ended early, it waits for what is being computed at that moment and for nothing else.
+    """
+    pool = ThreadPoolExecutor(threads)
+    remaining = iter(indices)
+    try:
+        ahead = deque(pool.submit(work, index) for index in islice(remaining, _AHEAD * threads))
+        while ahead:
+            yield ahead.popleft().result()
+            ahead.extend(pool.submit(work, index) for index in islice(remaining, 1))
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _pieces(indices: Iterable[int], size: int) -> Iterator[list[int]]:

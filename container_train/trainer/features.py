@@ -110,16 +110,21 @@ class FeatureTable:
             yield
 
     def add(self, rows: Iterable[tuple[Sequence[bytes], Array]]) -> None:
-        """Keep features (n, width) with their n digests as they come; what is kept survives a kill."""
+        """Keep features (n, width) with their n digests as they come.
+
+        What is kept survives a kill; whatever else ends `rows`, all that came is kept.
+        """
         waiting: list[Records] = []
         flushed = time.monotonic()
-        for digests, features in rows:
-            waiting.append(self._records(digests, features))
-            if time.monotonic() - flushed > _FLUSH_SECONDS:
+        try:
+            for digests, features in rows:
+                waiting.append(self._records(digests, features))
+                if time.monotonic() - flushed > _FLUSH_SECONDS:
+                    self._write_shard([records.tobytes() for records in waiting])
+                    waiting, flushed = [], time.monotonic()
+        finally:
+            if waiting:
                 self._write_shard([records.tobytes() for records in waiting])
-                waiting, flushed = [], time.monotonic()
-        if waiting:
-            self._write_shard([records.tobytes() for records in waiting])
         self.refresh()
 
     def shard_files(self) -> list[Path]:
