@@ -41,6 +41,8 @@ from trainer.termination import Stop, Terminated
 
 Report = Callable[[dict[str, float], int], None]
 
+_PROCESSOR_PIECE = 8 * 3 * 224 * 224  # numbers: eight pictures, a second of ResNet50's training on two cores
+
 
 class Network(Protocol):
     """A `trainer.backbones.Classifier`, or what is trained of it on cached features."""
@@ -167,11 +169,17 @@ def evaluate(model: Network, split: Source, machine: Machine, *, batch_size: int
     group = machine.group
     requests = in_order(len(split), batch_size=batch_size, rank=group.rank, ranks=group.size)
     logits, targets = [torch.empty(0, model.head.out_features)], [torch.empty(0, dtype=torch.long)]
+
+    def answer(inputs: Tensor) -> Tensor:
+        scores: Tensor = model.head(model.extract(inputs).float())
+        return scores
+
     with torch.inference_mode(), _progress(len(split), label) as bar:
         for inputs, batch_targets in split.load(requests):
             if machine.stop.requested:
                 break
-            logits.append(_in_pieces(model, split.prepare(inputs, machine.device)).cpu())
+            prepared = split.prepare(inputs, machine.device)
+            logits.extend(piece.cpu() for piece in in_pieces(answer, prepared, machine.stop))
             targets.append(batch_targets)
             bar.update(len(batch_targets) * group.size)
     if anyone(machine):
@@ -187,16 +195,34 @@ def anyone(machine: Machine) -> bool:
     return bool(asked.item())
 
 
-def _in_pieces(model: Network, inputs: Tensor) -> Tensor:
-    """Logits, by halves where the whole exhausts the GPU's memory."""
+def piece_size(inputs: Tensor) -> int:
+    """How many of the inputs go through a network at once, memory permitting.
+
+    A processor takes no more than it does in about a second, because a stop is heard only between pieces.
+    It follows from the inputs' shape alone, so a run that goes on divides its batches as it did before.
+    """
+    if inputs.device.type != "cpu":
+        return max(1, len(inputs))
+    return max(1, _PROCESSOR_PIECE // max(1, math.prod(inputs.shape[1:])))
+
+
+def in_pieces(compute: Callable[[Tensor], Tensor], inputs: Tensor, stop: Stop) -> Iterator[Tensor]:
+    """What `compute` makes of the inputs, piece by piece; ends early when a stop is requested."""
+    for piece in inputs.split(piece_size(inputs)):
+        if stop.requested:
+            return
+        yield _by_halves(compute, piece)
+
+
+def _by_halves(compute: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+    """`compute(inputs)`, by halves where the whole exhausts the GPU's memory."""
     try:
-        logits: Tensor = model.head(model.extract(inputs).float())
-        return logits
+        return compute(inputs)
     except torch.OutOfMemoryError:
         if len(inputs) < 2:
             raise
     torch.cuda.empty_cache()
-    return torch.cat([_in_pieces(model, half) for half in inputs.chunk(2)])
+    return torch.cat([_by_halves(compute, half) for half in inputs.chunk(2)])
 
 
 class _Run:
@@ -256,8 +282,8 @@ class _Run:
         position = self.position
         label = f"epoch {position.epoch}/{self.settings.epochs}"
         batches = self.training.load(self.plan.epoch(position.epoch, first_step=position.step))
-        done = position.step * self.plan.batch_size
-        with _progress(len(self.training), label, done=done) as bar:
+        seen = position.step * self.plan.batch_size
+        with _progress(len(self.training), label, done=seen) as bar:
             while True:
                 begun = time.perf_counter()
                 batch = next(batches, None)
@@ -268,15 +294,16 @@ class _Run:
                     self.seconds += time.perf_counter() - begun
                     return
                 total = self.plan.size(self.position.step)
-                stop = self.step(*batch, total)
-                self.position = replace(self.position, step=self.position.step + 1)
+                done = self.step(*batch, total)
                 self.seconds += time.perf_counter() - begun
-                bar.update(total)
-                if stop or self.steps_done % self.settings.checkpoint_steps == 0:
+                if not done:
                     self.save()
-                if stop:
                     self.machine.stop.requested = True
                     self.machine.stop.check()
+                self.position = replace(self.position, step=self.position.step + 1)
+                bar.update(total)
+                if self.steps_done % self.settings.checkpoint_steps == 0:
+                    self.save()
 
     def end_epoch(self) -> None:
         """Evaluate, report, remember the best, and write a checkpoint; raises `Terminated` after one."""
@@ -348,23 +375,29 @@ class _Run:
     # ── a step ────────────────────────────────────────────────────────────────────────────────────
 
     def step(self, inputs: Tensor, targets: Tensor, total: int) -> bool:
-        """One optimiser step over `total` pictures of all processes; whether any was asked to stop."""
+        """One optimiser step over `total` pictures of all processes; whether it was done.
+
+        When any of them is asked to stop, all give it up: the weights stay those of the last whole step.
+        """
         done = self.steps_done
         steps = self.settings.epochs * self.plan.steps
         inputs = self.training.prepare(inputs, self.machine.device)
         targets = targets.to(self.machine.device, non_blocking=True)
-        self.totals += self.gradients(inputs, targets, total)
-        stop = self.share_gradients()
+        counted = self.gradients(inputs, targets, total)
+        if self.share_gradients():
+            return False
+        self.totals += counted
         if self.settings.clip_gradients:
             torch.nn.utils.clip_grad_norm_(self.weights.values(), self.settings.clip_gradients)
         self.optimizer.step(share_of_peak(done, steps=steps, warmup=self.settings.warmup))
         if self.average:
             update_average(self.average, self.weights, decay=self.settings.ema, step=done)
-        return stop
+        return True
 
     def gradients(self, inputs: Tensor, targets: Tensor, total: int) -> Tensor:
         """Gradients of this process's share of the loss; returns loss, right ones and pictures.
 
+        Both are unfinished when a stop is requested meanwhile.
         Where the GPU's memory does not suffice the batch goes through in pieces of half the size, and
         their gradients add up to the same.
         """
@@ -391,15 +424,16 @@ class _Run:
         if not len(inputs):
             return counted
         if settings.frozen:  # these need no gradients, and so little memory
-            inputs = torch.cat([self.features(piece) for piece in inputs.split(self.piece)])
+            features = [self.features(piece) for (piece,) in self.pieces(inputs)]
+            if self.machine.stop.requested:
+                return counted
+            inputs = torch.cat(features)
         goals = functional.one_hot(targets, self.model.head.out_features).float()
         if settings.mixup:
             numbers = (settings.seed, self.steps_done, self.machine.group.rank)
             inputs, goals = mix(inputs, goals, alpha=settings.mixup, numbers=numbers)
-        pieces = [tensor.split(self.piece) for tensor in (inputs, targets, goals, self._kept(total))]
-        for piece, truth, goal, kept in zip(*pieces, strict=True):
-            features = piece if settings.frozen else self.features(piece)
-            logits = self.model.head(features * kept)
+        for piece, truth, goal, kept in self.pieces(inputs, targets, goals, self._kept(total)):
+            logits = self.model.head((piece if settings.frozen else self.features(piece)) * kept)
             loss = functional.cross_entropy(
                 logits, goal, reduction="sum", label_smoothing=settings.label_smoothing
             )
@@ -408,6 +442,14 @@ class _Run:
             counted[1] += (logits.detach().argmax(1) == truth).sum()
             counted[2] += len(truth)
         return counted
+
+    def pieces(self, inputs: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """Rows of the inputs and of what belongs to them; ends early when a stop is requested."""
+        size = min(self.piece, piece_size(inputs))
+        for piece in zip(*(tensor.split(size) for tensor in (inputs, *others)), strict=True):
+            if self.machine.stop.requested:
+                return
+            yield piece
 
     def features(self, inputs: Tensor) -> Tensor:
         """The head's inputs, float32; a frozen network keeps no gradients."""
@@ -428,7 +470,8 @@ class _Run:
     def share_gradients(self) -> bool:
         """Add up the gradients of all processes; whether any of them was asked to stop.
 
-        The request travels with the gradients, so all stop after the same step.
+        The request travels with the gradients, whether or not they are finished, so all give up the same
+        step and none waits for another.
         """
         if self.machine.group.size == 1:
             return self.machine.stop.requested

@@ -7,7 +7,7 @@ one is learned from the training pictures alone. Called by `trainer.members` whe
 import torch
 from torch import Tensor, nn
 
-from trainer.engine import Machine, Network
+from trainer.engine import Machine, Network, in_pieces
 from trainer.loading import Source, in_order
 
 # Mean probability. ImageNet's own classes have 0.3 to 0.9, or 0.2 to 0.8 where pictures are larger than what
@@ -49,13 +49,17 @@ def _resemblance(
     weight, bias = pretrained
     sums = torch.zeros(model.head.out_features, len(bias), device=machine.device)
     group = machine.group
+
+    def resemblance(inputs: Tensor) -> Tensor:
+        with machine.autocast():
+            features = model.extract(inputs)
+        return torch.softmax(nn.functional.linear(features.float(), weight, bias), dim=1)
+
     for inputs, targets in training.load(
         in_order(len(training), batch_size=batch_size, rank=group.rank, ranks=group.size)
     ):
+        pieces = list(in_pieces(resemblance, training.prepare(inputs, machine.device), machine.stop))
         machine.stop.check()
-        with machine.autocast():
-            features = model.extract(training.prepare(inputs, machine.device))
-        probabilities = torch.softmax(nn.functional.linear(features.float(), weight, bias), dim=1)
-        sums.index_add_(0, targets.to(machine.device), probabilities)
+        sums.index_add_(0, targets.to(machine.device), torch.cat(pieces))
     group.sum(sums)
     return sums / sums.sum(dim=1, keepdim=True)

@@ -334,9 +334,61 @@ def test_a_stopped_run_goes_on_to_the_very_same_weights(tmp_path: Path, settings
         resumed = train(folder, settings, training=second, reports=reports)
 
         assert_same(resumed.weights, expected.weights)
-        assert len(second.loaded) == steps - batch
+        assert len(second.loaded) == steps - batch + 1  # the step that was given up is done again
         assert resumed.best == expected.best or strip(resumed.best) == strip(expected.best)
         assert [each["train:loss"] for each in reports] == [each["train:loss"] for each in expected.reports]
+
+
+class Large(nn.Sequential):
+    """A backbone for large pictures, which counts its training passes and tells `on_pass` of each."""
+
+    passes = 0
+    on_pass: Callable[[int], None]
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.passes += 1
+        self.on_pass(self.passes)
+        assert len(images) <= 8  # at 224 pixels, what a processor does in about a second
+        answer: Tensor = super().forward(images)
+        return answer
+
+
+def large(seed: int) -> Pictures:
+    source = pictures(seed)
+    return Pictures(source.inputs[:, :, :8, :8].repeat(1, 1, 28, 28), source.targets)
+
+
+def train_large(folder: Path, *, stop: Stop | None = None, at_pass: int = 0) -> tuple[Run | None, Large]:
+    """A run that is asked to stop during a training or validation pass; None when it was stopped."""
+    settings = replace(EVERYTHING, unfreeze="all", batch_size=40, epochs=2)
+    model = small_classifier()
+    backbone = model.backbone
+    backbone.__class__ = Large
+    assert isinstance(backbone, Large)
+    backbone.on_pass = lambda number: setattr(stop, "requested", number == at_pass) if stop else None
+    model.unfreeze("all")
+    try:
+        run = train(folder, settings, model=model, training=large(1), validation=large(2), stop=stop)
+    except Terminated:
+        return None, backbone
+    return run, backbone
+
+
+# A step of 40 pictures in 5 pieces, one of 6, then 6 pieces of validation.
+@pytest.mark.parametrize(("at_pass", "step"), [(3, 0), (6, 1), (9, 2)])
+def test_a_stop_is_heard_within_a_batch_and_loses_no_whole_step(
+    tmp_path: Path, at_pass: int, step: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, _ = train_large(tmp_path / "whole")
+    stopped, backbone = train_large(tmp_path / "stopped", stop=Stop(), at_pass=at_pass)
+    resumed, _ = train_large(tmp_path / "stopped")
+
+    assert stopped is None
+    assert backbone.passes == at_pass
+    assert f"going on from the checkpoint of step {step} of 4" in capsys.readouterr().err
+    assert whole
+    assert resumed
+    assert_same(resumed.weights, whole.weights)
 
 
 def strip(best: Best) -> tuple[int, dict[str, float]]:

@@ -78,3 +78,21 @@ def test_a_stop_is_heard_while_looking_at_the_pictures() -> None:
         started(
             torch.eye(WIDTH), list(range(WIDTH)), Machine(torch.device("cpu"), torch.float32, ALONE, stop)
         )
+
+
+class SmallMemory(HeadOnly):
+    """A network that holds one picture at a time."""
+
+    def extract(self, features: Tensor) -> Tensor:
+        if len(features) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return features
+
+
+def test_pictures_that_do_not_fit_into_memory_together_are_looked_at_in_pieces() -> None:
+    rows, targets = torch.rand(9, WIDTH), [0, 1, 2] * 3
+    head = nn.Linear(WIDTH, 3)
+
+    start_head(SmallMemory(head), Rows(rows, targets), pretrained(), MACHINE, batch_size=4)
+
+    torch.testing.assert_close(head.weight, started(rows, targets).weight)
