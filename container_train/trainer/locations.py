@@ -44,8 +44,13 @@ class Locations:
 
 
 def _default_cache(environment: Mapping[str, str], checkpoints: Path) -> Path:
-    """Where the platform keeps checkpoints for a restarted job, it keeps features as well."""
-    if checkpoints.is_dir():
-        return checkpoints / "cache"
+    """Where the platform keeps checkpoints for a restarted job, it keeps features as well.
+
+    The platform makes that folder before the job starts: it is empty then, and has the cache ever after. One
+    with checkpoints alone was made by a job, whose cache is elsewhere.
+    """
+    inside = checkpoints / "cache"
+    if inside.is_dir() or (checkpoints.is_dir() and not any(checkpoints.iterdir())):
+        return inside
     home = environment.get("XDG_CACHE_HOME") or Path(environment.get("HOME", "/tmp"), ".cache")  # noqa: S108
     return Path(home, "dog-breeds")
