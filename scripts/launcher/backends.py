@@ -3,6 +3,7 @@
 Called by the scripts, which never ask which backend they have.
 """
 
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -24,8 +25,23 @@ class Backend(Protocol):
 
     name: str
 
-    def train(self, request: Request, runs: Path, on_line: OnLine) -> FinishedJob:
-        """Run a CreateTrainingJob request to its end; raises JobFailed, JobStopped, SettingsError."""
+    def train(
+        self,
+        request: Request,
+        runs: Path,
+        on_line: OnLine,
+        *,
+        cancel: threading.Event | None = None,
+        parallel: int = 1,
+    ) -> FinishedJob:
+        """Run a CreateTrainingJob request to its end, or until `cancel` is set.
+
+        `parallel` is how many jobs share the machine, each run by a thread of its own. Raises JobFailed,
+        JobStopped, SettingsError.
+        """
+
+    def clear(self, job: str) -> None:
+        """End what a launcher that was killed has left running of a training job."""
 
     def deploy(
         self, model: Request, config: Request, endpoint: Request, *, port: int, on_line: OnLine

@@ -6,6 +6,7 @@ cut leaves behind can be found: `docker ps -a --filter label=dog-breeds.launcher
 
 import os
 import secrets
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
@@ -81,21 +82,34 @@ class DockerBackend:
         self.engine_version: str = self._client.version()["Version"]
         self._limits = {"mem_limit": memory, "nano_cpus": int(cpus * 1e9) if cpus else None}
 
-    def train(self, request: Request, runs: Path, on_line: OnLine) -> FinishedJob:
+    def train(
+        self,
+        request: Request,
+        runs: Path,
+        on_line: OnLine,
+        *,
+        cancel: threading.Event | None = None,
+        parallel: int = 1,
+    ) -> FinishedJob:
         """Run a CreateTrainingJob request, a container a host; its files belong to the caller afterwards."""
         channels = layout.channels(request)
         cached = cache.folder(os.environ)
         self._require_image(request["AlgorithmSpecification"]["TrainingImage"])
 
         def start(folders: Mapping[str, Path]) -> AbstractContextManager[Mapping[str, Workload]]:
-            return self._training(request, folders, channels, cached)
+            return self._training(request, folders, channels, cached, parallel)
 
         hosts = [f"algo-{number + 1}" for number in range(request["ResourceConfig"]["InstanceCount"])]
-        return jobs.carry_out(request, runs, hosts=hosts, start=start, on_line=on_line)
+        return jobs.carry_out(request, runs, hosts=hosts, start=start, on_line=on_line, cancel=cancel)
 
     @contextmanager
     def _training(
-        self, request: Request, folders: Mapping[str, Path], channels: Mapping[str, Path], cached: Path
+        self,
+        request: Request,
+        folders: Mapping[str, Path],
+        channels: Mapping[str, Path],
+        cached: Path,
+        parallel: int,
     ) -> Iterator[Mapping[str, Workload]]:
         image = request["AlgorithmSpecification"]["TrainingImage"]
         job = next(iter(folders.values()))
@@ -106,6 +120,7 @@ class DockerBackend:
             "environment": {
                 "TRAINING_JOB_NAME": request["TrainingJobName"],
                 cache.VARIABLE: CACHE,
+                jobs.PARALLEL: str(parallel),
                 **request.get("Environment", {}),
             },
             "shm_size": "2g",  # the loader's worker processes pass batches through shared memory
@@ -162,6 +177,12 @@ class DockerBackend:
         finally:
             with suppress(NotFound):  # it was never made
                 self._client.networks.get(name).remove()
+
+    def clear(self, job: str) -> None:
+        """Remove the containers of a job whose launcher was killed; nothing else stops them."""
+        for container in self._client.containers.list(all=True, filters={"label": LABEL}):
+            if container.labels[LABEL].startswith(f"{job}-"):
+                self._remove(container.name)
 
     def deploy(
         self, model: Request, config: Request, endpoint: Request, *, port: int, on_line: OnLine

@@ -30,7 +30,10 @@ from launcher.requests import Request
 from launcher.workloads import Log, OnLine, Workload
 
 FAILURE_CHARACTERS = 1024  # of output/failure, as DescribeTrainingJob's FailureReason has them
-ARTIFACT = "artifact.json"  # is written last: a model folder that has it is whole
+# What a program writes last, below its job's folder: train_model.py the one, hpo.py the other.
+RESULTS = ("model/artifact.json", "output/data/result.json")
+# Tells a job how many share its machine, so that each uses its share of the processors.
+PARALLEL = "TRAINER_PARALLEL_JOBS"
 # A program that was stopped has done nothing wrong, unless it had no time to install its handler.
 STOPPED_CODES = {0, 128 + signal.SIGTERM}
 
@@ -57,11 +60,12 @@ class JobStopped(WorkStopped):
 
 @dataclass(frozen=True)
 class _Ending:
-    """How a job ended: the host that failed first, or else the first one; None is the code of a time-out."""
+    """How a job ended: the host that failed first, or else the first one; no code when we stopped it."""
 
     host: str
     code: int | None
     log: Log
+    why_stopped: str = ""
 
 
 def new_name(prefix: str = "dog-breeds") -> str:
@@ -70,13 +74,20 @@ def new_name(prefix: str = "dog-breeds") -> str:
 
 
 def carry_out(
-    request: Request, runs: Path, *, hosts: Sequence[str], start: Start, on_line: OnLine
+    request: Request,
+    runs: Path,
+    *,
+    hosts: Sequence[str],
+    start: Start,
+    on_line: OnLine,
+    cancel: threading.Event | None = None,
 ) -> FinishedJob:
     """Run a training request in `runs/<job name>` and return what came out.
 
     `start` is given each host's folder and starts a workload for each host; the lines of several hosts begin
     with their names. Raises SettingsError when the job's folder exists, JobFailed with the failure text of
-    the host that failed first, JobStopped after MaxRuntimeInSeconds or a SIGTERM from elsewhere.
+    the host that failed first, JobStopped once `cancel` is set, after MaxRuntimeInSeconds, or after a SIGTERM
+    from elsewhere.
     """
     kept = layout.checkpoint_folder(request)
     job = _new_folder(runs, request["TrainingJobName"])
@@ -88,7 +99,7 @@ def carry_out(
         raise
     try:
         with start(folders) as running:
-            ending = _follow(request, folders, running, on_line)
+            ending = _follow(request, folders, running, on_line, cancel or threading.Event())
     except (KeyboardInterrupt, SystemExit) as interrupt:
         interrupt.add_note(how_to_continue(job))
         raise
@@ -96,7 +107,11 @@ def carry_out(
 
 
 def _follow(
-    request: Request, folders: Mapping[str, Path], running: Mapping[str, Workload], on_line: OnLine
+    request: Request,
+    folders: Mapping[str, Path],
+    running: Mapping[str, Workload],
+    on_line: OnLine,
+    cancel: threading.Event,
 ) -> _Ending:
     """Wait for all hosts to end, or for one to fail and the others to be stopped."""
     pass_on = _by_host(list(folders), on_line)
@@ -106,18 +121,20 @@ def _follow(
     }
     limit = request["StoppingCondition"]["MaxRuntimeInSeconds"]
     try:
-        in_time = workloads.wait(running.values(), logs.values(), seconds=limit)
+        ended = workloads.wait(running.values(), logs.values(), seconds=limit, cancel=cancel)
     except (KeyboardInterrupt, SystemExit):
         with suppress(OSError):  # the terminal may have gone away
             on_line(f"stopping: the job has {workloads.INTERRUPT_GRACE_SECONDS} s to write a checkpoint")
         raise
     host = _decisive(running)
-    code = running[host].exit_code() if in_time else None
+    code = running[host].exit_code() if ended else None
+    why = "" if ended else "as asked" if cancel.is_set() else f"after its MaxRuntimeInSeconds, {limit} s"
+    in_time = ended or cancel.is_set()
     grace = workloads.INTERRUPT_GRACE_SECONDS if in_time else workloads.TRAINING_GRACE_SECONDS
     workloads.stop(running.values(), grace_seconds=grace)
     for log in logs.values():
         log.finish()
-    return _Ending(host, code, logs[host])
+    return _Ending(host, code, logs[host], why)
 
 
 def _decisive(running: Mapping[str, Workload]) -> str:
@@ -170,7 +187,7 @@ def _conclude(request: Request, folders: Mapping[str, Path], ending: _Ending) ->
         raise JobFailed(_failure(folders[ending.host], what, ending.log))
     folder = next(iter(folders.values()))
     archive = folder / "output/model.tar.gz"
-    whole = (folder / "model" / ARTIFACT).is_file()
+    whole = any((folder / result).is_file() for result in RESULTS)
     if whole:
         archives.pack(folder / "model", archive)
     if ending.code != 0 or not whole:
@@ -182,10 +199,9 @@ def _conclude(request: Request, folders: Mapping[str, Path], ending: _Ending) ->
 
 def _why_stopped(request: Request, ending: _Ending) -> str:
     what = f"the training job {request['TrainingJobName']}"
-    if ending.code is None:
-        limit = request["StoppingCondition"]["MaxRuntimeInSeconds"]
-        return f"{what} was stopped after its MaxRuntimeInSeconds, {limit} s"
-    return f"{what} was stopped before it had a model: it ended without a fault, and without model/{ARTIFACT}"
+    if ending.why_stopped:
+        return f"{what} was stopped {ending.why_stopped}"
+    return f"{what} was stopped before it had a result: it ended without a fault, and without {RESULTS[0]}"
 
 
 def _failure(folder: Path, what: str, log: Log) -> str:

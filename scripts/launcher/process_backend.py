@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -90,23 +91,35 @@ class ProcessBackend:
     def __init__(self, code: Path = CHECKOUT / "container_train") -> None:
         self._code = code
 
-    def train(self, request: Request, runs: Path, on_line: OnLine) -> FinishedJob:
+    def train(
+        self,
+        request: Request,
+        runs: Path,
+        on_line: OnLine,
+        *,
+        cancel: threading.Event | None = None,
+        parallel: int = 1,
+    ) -> FinishedJob:
         """Run a CreateTrainingJob request on one host; its image is not used."""
         if (count := request["ResourceConfig"]["InstanceCount"]) > 1:
             raise SettingsError(
                 f"--instances {count}: processes have this one host; several need --backend docker"
             )
         channels = layout.channels(request)
-        cached = cache.folder(os.environ)
+        settings = {
+            cache.VARIABLE: str(cache.folder(os.environ)),
+            jobs.PARALLEL: str(parallel),
+            **request.get("Environment", {}),
+        }
 
         def start(folders: Mapping[str, Path]) -> AbstractContextManager[Mapping[str, Workload]]:
-            return self._training(request, folders[HOST], channels, cached)
+            return self._training(request["TrainingJobName"], folders[HOST], channels, settings)
 
-        return jobs.carry_out(request, runs, hosts=[HOST], start=start, on_line=on_line)
+        return jobs.carry_out(request, runs, hosts=[HOST], start=start, on_line=on_line, cancel=cancel)
 
     @contextmanager
     def _training(
-        self, request: Request, folder: Path, channels: Mapping[str, Path], cached: Path
+        self, name: str, folder: Path, channels: Mapping[str, Path], settings: Mapping[str, str]
     ) -> Iterator[Mapping[str, Workload]]:
         links = {folder / "input/data" / name: source for name, source in channels.items()}
         links[folder / "code"] = self._code
@@ -115,19 +128,22 @@ class ProcessBackend:
             "SAGEMAKER_TRAINING_MODULE": "trainer.toolkit_entry:main",
             "TRAINER_WEIGHTS_DIR": str(CHECKOUT / "docker/weights"),
             "USE_SMDEBUG": "0",  # else the toolkit imports smdebug, and torch with it
-            "TRAINING_JOB_NAME": request["TrainingJobName"],
-            cache.VARIABLE: str(cached),
+            "TRAINING_JOB_NAME": name,
+            **settings,
         }
         with (
             linked(links),
             running(
                 [_console_script("train")],
-                _environment(folder, environment | request.get("Environment", {})),
+                _environment(folder, environment),
                 folder,
                 grace_seconds=workloads.INTERRUPT_GRACE_SECONDS,
             ) as group,
         ):
             yield {HOST: group}
+
+    def clear(self, job: str) -> None:
+        """Nothing is left: a program that nobody listens to ends when it prints its next line."""
 
     def deploy(
         self, model: Request, config: Request, endpoint: Request, *, port: int, on_line: OnLine

@@ -95,9 +95,18 @@ def written(source: Iterable[str], write: Callable[[str], object]) -> Iterator[s
         yield line
 
 
-def wait(running: Collection[Workload], logs: Iterable[Log], *, seconds: float) -> bool:
-    """Wait until all workloads have ended, or one has failed; return False when the time is over first."""
-    logs = list(logs)
+def wait(
+    running: Collection[Workload],
+    logs: Iterable[Log],
+    *,
+    seconds: float,
+    cancel: threading.Event | None = None,
+) -> bool:
+    """Wait until all workloads have ended, or one has failed.
+
+    Return False when the time is over first, or `cancel` is set.
+    """
+    logs, cancel = list(logs), cancel or threading.Event()
     deadline = time.monotonic() + seconds
     while True:
         codes = {workload.exit_code() for workload in running}
@@ -105,9 +114,8 @@ def wait(running: Collection[Workload], logs: Iterable[Log], *, seconds: float) 
             return True
         for log in logs:
             log.check()
-        if time.monotonic() > deadline:
+        if time.monotonic() > deadline or cancel.wait(POLL_SECONDS):
             return False
-        time.sleep(POLL_SECONDS)
 
 
 def stop(running: Collection[Workload], *, grace_seconds: float) -> None:

@@ -290,7 +290,7 @@ def test_a_job_that_was_stopped_from_elsewhere_is_neither_done_nor_failed(
         if line == "waiting":
             client.containers.get(left_over(client)[0]).stop()
 
-    with pytest.raises(jobs.JobStopped, match=r"stopped before it had a model[\s\S]*--checkpoints"):
+    with pytest.raises(jobs.JobStopped, match=r"stopped before it had a result[\s\S]*--checkpoints"):
         DockerBackend().train(training(image, channel, "wait"), tmp_path, stop)
 
     assert left_over(client) == []

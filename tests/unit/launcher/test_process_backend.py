@@ -135,7 +135,7 @@ def test_a_job_that_was_stopped_from_elsewhere_is_neither_done_nor_failed(
             program.terminate()
 
     request = training(tmp_path, "wait")
-    with pytest.raises(jobs.JobStopped, match="was stopped before it had a model") as stopped:
+    with pytest.raises(jobs.JobStopped, match="was stopped before it had a result") as stopped:
         backend.train(request, tmp_path / "runs", stop)
 
     job = tmp_path / "runs" / request["TrainingJobName"]
