@@ -29,6 +29,7 @@ SERVING_IMAGE = "dog-breeds-serve:latest"
 CHECKPOINTS = "/opt/ml/checkpoints"  # where a job sees its CheckpointConfig's folder; the platform's default
 INPUT_MODES = ("File", "FastFile")  # copied to the instance's disk before the job, or streamed as it reads
 VOLUME_GB = 50
+TRAINING_INSTANCE = "ml.g4dn.xlarge"
 # The API requires a role; the local backends have no use for one.
 LOCAL_ROLE = "arn:aws:iam::000000000000:role/local"
 
@@ -42,7 +43,7 @@ def training_job(
     metric_definitions: Sequence[Mapping[str, str]],
     output_uri: str,
     role: str = LOCAL_ROLE,
-    instance_type: str = "ml.g4dn.xlarge",
+    instance_type: str = TRAINING_INSTANCE,
     instance_count: int = 1,
     volume_gb: int = VOLUME_GB,
     input_mode: str = INPUT_MODES[0],

@@ -1,0 +1,254 @@
+"""The CreateHyperParameterTuningJob request: built, checked, and taken apart into one request for each trial.
+
+The request is a training request that lacks some hyperparameters, and the ranges to find them in. The same
+dictionary is sent to AWS, or carried out on this machine by `tuner`.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from launcher import requests, search_space
+from launcher.errors import SettingsError
+from launcher.requests import Request
+from launcher.search import Range, Search
+from launcher.search_space import Choices, Interval
+from trainer import config
+from trainer.failures import UsageError
+
+OPERATION = "CreateHyperParameterTuningJob"
+PROGRAM = {"SAGEMAKER_PROGRAM": "hpo.py"}  # what a trial runs; the image's own default is train_model.py
+# What a training request and a tuning job's definition have in common, under the same keys.
+_SHARED = (
+    "AlgorithmSpecification", "InputDataConfig", "OutputDataConfig", "ResourceConfig", "RoleArn",
+    "StoppingCondition", "EnableNetworkIsolation", "CheckpointConfig",
+)  # fmt: skip
+_SPOT_PATIENCE = 2  # how many times a trial's own time it may wait for a spare machine, its run included
+_NAME_LENGTH = 32  # of a tuning job; the trials' names begin with it
+
+
+def tuning_job(name: str, search: Search, training: Request, *, parents: Sequence[str] = ()) -> Request:
+    """Build the request from the search's settings and the training request of a trial.
+
+    `parents` are earlier tuning jobs whose trials are known from the start. What stands in the ranges is
+    searched, even where the training request has a value for it.
+    """
+    request = {
+        "HyperParameterTuningJobName": name,
+        "HyperParameterTuningJobConfig": _config(search),
+        "TrainingJobDefinition": _definition(search, training),
+    }
+    if parents:
+        request["WarmStartConfig"] = {
+            "ParentHyperParameterTuningJobs": [{"HyperParameterTuningJobName": each} for each in parents],
+            "WarmStartType": "TransferLearning",
+        }
+    return check(request)
+
+
+def _config(search: Search) -> Request:
+    hyperband = search.strategy == "Hyperband"
+    limits: Request = {"MaxParallelTrainingJobs": search.max_parallel_trials}
+    if search.strategy != "Grid":  # which has as many as there are combinations
+        limits["MaxNumberOfTrainingJobs"] = search.max_trials
+    if search.max_runtime_seconds is not None:
+        limits["MaxRuntimeInSeconds"] = search.max_runtime_seconds
+    config: Request = {
+        "Strategy": search.strategy,
+        "HyperParameterTuningJobObjective": {"Type": search.goal, "MetricName": search.objective},
+        "ResourceLimits": limits,
+        "ParameterRanges": _ranges(search.ranges),
+        # Hyperband stops trials by a rule of its own, and the API takes no other beside it.
+        "TrainingJobEarlyStoppingType": "Off" if hyperband else search.early_stopping,
+    }
+    if hyperband:
+        resources = {"MinResource": search.hyperband.min_epochs, "MaxResource": search.hyperband.max_epochs}
+        config["StrategyConfig"] = {"HyperbandStrategyConfig": resources}
+    if ends := _ends(search):
+        config["TuningJobCompletionCriteria"] = ends
+    if search.seed is not None:
+        config["RandomSeed"] = search.seed
+    return config
+
+
+def _ends(search: Search) -> Request:
+    ends: Request = {}
+    if search.end.target is not None:
+        ends["TargetObjectiveMetricValue"] = search.end.target
+    if search.end.trials_without_improvement is not None:
+        ends["BestObjectiveNotImproving"] = {
+            "MaxNumberOfTrainingJobsNotImproving": search.end.trials_without_improvement
+        }
+    if search.end.converged:
+        ends["ConvergenceDetected"] = {"CompleteOnConvergence": "Enabled"}
+    return ends
+
+
+def _ranges(ranges: Mapping[str, Range]) -> Request:
+    """Write the ranges as the API has them, all three kinds, each value as text."""
+    found: Request = {f"{kind}ParameterRanges": [] for kind in ("Continuous", "Integer", "Categorical")}
+    for name, each in ranges.items():
+        if each.categorical is not None:
+            values = [json.dumps(value) for value in each.categorical]
+            found["CategoricalParameterRanges"].append({"Name": name, "Values": values})
+        else:
+            kind, ends = ("Continuous", each.continuous) if each.continuous else ("Integer", each.integer)
+            low, high = map(str, ends or ())
+            interval = {"Name": name, "MinValue": low, "MaxValue": high, "ScalingType": each.scale}
+            found[f"{kind}ParameterRanges"].append(interval)
+    return found
+
+
+def _definition(search: Search, training: Request) -> Request:
+    static = {name: value for name, value in training["HyperParameters"].items() if name not in search.ranges}
+    definition = {key: training[key] for key in _SHARED if key in training}
+    definition["StaticHyperParameters"] = static
+    definition["Environment"] = PROGRAM | training.get("Environment", {})
+    if search.spot:
+        seconds = training["StoppingCondition"]["MaxRuntimeInSeconds"]
+        definition["EnableManagedSpotTraining"] = True
+        definition["StoppingCondition"] = {
+            "MaxRuntimeInSeconds": seconds,
+            "MaxWaitTimeInSeconds": _SPOT_PATIENCE * seconds,
+        }
+    return definition
+
+
+def trial(request: Request, name: str, values: Mapping[str, str]) -> Request:
+    """Build the CreateTrainingJob request of one trial; `values` are what is searched, as texts."""
+    definition = request["TrainingJobDefinition"]
+    objective = request["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]["MetricName"]
+    training = {key: definition[key] for key in _SHARED if key in definition}
+    training["TrainingJobName"] = name
+    training["Environment"] = dict(definition.get("Environment", {}))
+    training["HyperParameters"] = {
+        **definition.get("StaticHyperParameters", {}),
+        **values,
+        "_tuning_objective_metric": objective,  # as the platform tells a trial; the toolkit takes it out
+    }
+    return requests.validate("CreateTrainingJob", training)
+
+
+def objective_regex(request: Request) -> str:
+    """Return the regular expression that finds the objective in a trial's log."""
+    wanted = request["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]["MetricName"]
+    definitions = request["TrainingJobDefinition"]["AlgorithmSpecification"]["MetricDefinitions"]
+    regex: str = next(each["Regex"] for each in definitions if each["Name"] == wanted)
+    return regex
+
+
+# ── what the API's model does not say ─────────────────────────────────────────────────────────────────
+
+
+def check(request: Request) -> Request:
+    """Check a request against the API's model and the trainer's hyperparameters, and return it.
+
+    Raises SettingsError naming everything that is wrong, before anything is started.
+    """
+    requests.validate(OPERATION, request)
+    faults = [*_shape_faults(request)]
+    if not faults:
+        try:
+            rules = (_objective_faults, _strategy_faults, _range_faults)
+            faults = [fault for rule in rules for fault in rule(request)]
+        except ValueError as error:  # an end of an interval is no number
+            faults = [str(error)]
+    if faults:
+        raise SettingsError(
+            "\n".join(["this search cannot be carried out:", *(f"  {each}" for each in faults)])
+        )
+    return request
+
+
+def _shape_faults(request: Request) -> Iterator[str]:
+    for key in ("TrainingJobDefinitions", "Autotune"):
+        if key in request:
+            yield f"{key} is not known here: one TrainingJobDefinition with its ranges is"
+    if "TrainingJobDefinition" not in request:
+        yield "TrainingJobDefinition is missing"
+    for key in ("HyperParameterTuningJobObjective", "ParameterRanges"):
+        if key not in request["HyperParameterTuningJobConfig"]:
+            yield f"HyperParameterTuningJobConfig.{key} is missing"
+
+
+def _objective_faults(request: Request) -> Iterator[str]:
+    metric = request["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]["MetricName"]
+    algorithm = request["TrainingJobDefinition"]["AlgorithmSpecification"]
+    known = [definition["Name"] for definition in algorithm.get("MetricDefinitions", [])]
+    if metric not in known:
+        yield f"objective {metric!r} is not a metric of the training job: it has {', '.join(known) or 'none'}"
+
+
+def _strategy_faults(request: Request) -> Iterator[str]:
+    settings = request["HyperParameterTuningJobConfig"]
+    intervals = [each.name for each in search_space.entries(request) if isinstance(each, Interval)]
+    if settings["Strategy"] == "Grid" and intervals:
+        yield f"strategy Grid takes categorical ranges only, not {', '.join(intervals)}"
+    if settings["Strategy"] != "Grid" and "MaxNumberOfTrainingJobs" not in settings["ResourceLimits"]:
+        yield "ResourceLimits.MaxNumberOfTrainingJobs is missing: without it the search would not end"
+    if settings["Strategy"] == "Hyperband":
+        if settings.get("TrainingJobEarlyStoppingType", "Off") != "Off":
+            yield "strategy Hyperband stops trials itself: TrainingJobEarlyStoppingType must be Off"
+        resources = settings.get("StrategyConfig", {}).get("HyperbandStrategyConfig", {})
+        if not resources.get("MinResource", 1) <= resources.get("MaxResource", 1):
+            yield "Hyperband's MinResource is above its MaxResource"
+
+
+def _range_faults(request: Request) -> Iterator[str]:
+    if request["HyperParameterTuningJobConfig"]["ParameterRanges"].get("AutoParameters"):
+        yield "AutoParameters is not known here: say the ranges"
+    ranges = search_space.entries(request)
+    if not ranges:
+        yield "ParameterRanges names no hyperparameter to search"
+    static = request["TrainingJobDefinition"].get("StaticHyperParameters", {})
+    names = [each.name for each in ranges]
+    for name in sorted({name for name in names if names.count(name) > 1 or name in static}):
+        yield f"{name} stands there twice"
+    yield from _value_faults(static)
+    for each in ranges:
+        faults = _interval_faults(each) if isinstance(each, Interval) else _choice_faults(each)
+        yield from dict.fromkeys(faults)
+
+
+def _interval_faults(interval: Interval) -> Iterator[str]:
+    name, low, high = interval.name, interval.low, interval.high
+    if not -math.inf < low < high < math.inf:
+        yield f"{name}: there is nothing to search from {low} to {high}"
+        return
+    if interval.scale == "Logarithmic" and low <= 0:
+        yield f"{name}: a logarithmic range begins above 0, not at {low}"
+    if interval.reverse and (interval.integer or low < 0 or high >= 1):
+        yield f"{name}: a reverse logarithmic range is continuous, from 0 and below 1"
+    ends = [low, high] if interval.integer else [low, low + (high - low) / 3, high]
+    for end in ends:
+        yield from _value_faults({name: str(end)})
+
+
+def _choice_faults(choices: Choices) -> Iterator[str]:
+    if len(set(choices.values)) < len(choices.values):
+        yield f"{choices.name} lists a value twice"
+    for value in choices.values:
+        yield from _value_faults({choices.name: value})
+
+
+def _value_faults(values: Mapping[str, str]) -> Iterator[str]:
+    """Ask the trainer whether it would take these hyperparameters."""
+    try:
+        config.from_strings({name: _decoded(text) for name, text in values.items()})
+    except UsageError as error:
+        yield str(error)
+
+
+def _decoded(text: str) -> str:
+    """Read a value as the toolkit does: JSON where it is JSON, else the text itself."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, str) else text
+
+
+def new_name(name: str) -> str:
+    """Cut a name to what a tuning job's may be long."""
+    return re.sub(r"-+$", "", name[:_NAME_LENGTH])
