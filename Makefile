@@ -11,6 +11,8 @@ BACKBONE      ?=#                      resnet50 or efficientnet_lite0; else resn
 EPOCHS        ?=#                      passes over the training pictures [see docs/hyperparameters.md]
 BATCH_SIZE    ?=#                      pictures a step [see docs/hyperparameters.md]
 LEARNING_RATE ?=#                      of the new head [see docs/hyperparameters.md]
+BEST          ?=#                      best.json of a search, whose hyperparameters train takes
+ATTACH        ?=#                      name of a search that hpo goes on with
 PRETRAINED    ?=#                      folder with <backbone>*.pth or .safetensors, training's channel `pretrained`; else docker/weights, if any are there
 OUTPUT        ?= runs#                 where jobs leave their results
 MODEL         ?= runs/latest#          folder of the job whose model serve and predict use
@@ -53,7 +55,7 @@ GROUPS_process := --group launch --group train --group serve --group java
 PICTURES = $(or $(DATA),$(patsubst %/,%,$(wildcard data/dogImages/)),data/drawn)
 WEIGHTS = $(or $(PRETRAINED),$(if $(wildcard docker/weights/*.pth docker/weights/*.safetensors),docker/weights))
 HYPERPARAMETERS = $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(BATCH_SIZE),--batch-size $(BATCH_SIZE)) \
-  $(if $(LEARNING_RATE),--learning-rate $(LEARNING_RATE)) $(if $(WEIGHTS),--pretrained "$(WEIGHTS)")
+  $(if $(LEARNING_RATE),--learning-rate $(LEARNING_RATE)) $(if $(BEST),--hyperparameters "$(BEST)") $(if $(WEIGHTS),--pretrained "$(WEIGHTS)")
 
 ##@ Two commands
 
@@ -69,6 +71,9 @@ test: setup-dev ## every test; what the machine lacks is skipped, with the reaso
 
 setup: $(UV) ## the Python environment that BACKEND needs, from the lock file
 	@$(UV) sync --quiet --frozen --inexact $(GROUPS_$(RESOLVED))
+
+setup-hpo: $(UV)
+	@$(UV) sync --quiet --frozen --inexact $(GROUPS_$(RESOLVED)) --group tune
 
 setup-dev: $(UV)
 	@$(UV) sync --quiet --frozen --inexact --group dev
@@ -115,6 +120,11 @@ train: setup $(if $(DATA),,$(filter data/drawn,$(PICTURES))) ## train a classifi
 	@$(PYTHON) scripts/launch_training.py --backend $(RESOLVED) --data "$(PICTURES)" --output "$(OUTPUT)" \
 	  --image dog-breeds-train:$(TAG) $(if $(BACKBONE),--backbone $(BACKBONE)) $(HYPERPARAMETERS)
 
+hpo: setup-hpo $(if $(DATA),,$(filter data/drawn,$(PICTURES))) ## search hyperparameters on DATA: config/hpo.toml
+	@$(PYTHON) scripts/launch_hpo.py --backend $(RESOLVED) --data "$(PICTURES)" --output "$(OUTPUT)" \
+	  --image dog-breeds-train:$(TAG) $(if $(WEIGHTS),--pretrained "$(WEIGHTS)") \
+	  $(if $(ATTACH),--attach $(ATTACH),--backbone "$(or $(BACKBONE),$$(WEIGHTS="$(WEIGHTS)" sh scripts/backbone.sh))")
+
 serve: setup ## an endpoint with MODEL on PORT, until Ctrl-C
 	@$(PYTHON) scripts/deploy.py --backend $(RESOLVED) --model "$(MODEL)/output/model.tar.gz" --port $(PORT) --image dog-breeds-serve:$(TAG)
 
@@ -147,5 +157,5 @@ clean: ## remove the environment, drawings, results and both images (not data/do
 help: ## this list
 	@awk -f scripts/help.awk $(MAKEFILE_LIST)
 
-.PHONY: demo test setup setup-dev data weights lock base build build-train build-serve push \
-  train serve query predict lint format bench clean help
+.PHONY: demo test setup setup-hpo setup-dev data weights lock base build build-train build-serve push \
+  train hpo serve query predict lint format bench clean help

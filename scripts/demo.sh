@@ -3,8 +3,7 @@
 #
 #   BACKEND=docker|process BACKBONE=[name] PICTURES=folder WEIGHTS=[folder] MAKE=make scripts/demo.sh [options of scripts/demo.py]
 #
-# Without a name the backbone is ResNet50 if its weights can be had, else EfficientNet-Lite0, whose weights come
-# as a package.
+# Without a name scripts/backbone.sh chooses the backbone.
 set -eu
 
 stages=
@@ -17,13 +16,7 @@ stage() { # stage NAME COMMAND...: run the command and note how long it took
 }
 
 choose_backbone() {
-  if ls "${WEIGHTS:-docker/weights}"/resnet50*.pth >/dev/null 2>&1 ||
-    { .venv/bin/python scripts/fetch_weights.py --optional && ls docker/weights/resnet50*.pth >/dev/null 2>&1; }; then
-    BACKBONE=resnet50
-  else
-    BACKBONE=efficientnet_lite0
-  fi
-  echo "demo: backbone $BACKBONE" >&2
+  BACKBONE=$(WEIGHTS=$WEIGHTS sh scripts/backbone.sh)
 }
 
 if [ "$BACKEND" = process ]; then

@@ -42,11 +42,15 @@ def add_backend(to: argparse.ArgumentParser) -> None:
     )
 
 
-def add_training(to: argparse.ArgumentParser, *, image_flag: str = "--image") -> None:
+def add_training(
+    to: argparse.ArgumentParser, *, image_flag: str = "--image", needs_data: bool = True
+) -> None:
     """Add what a training job is made from."""
-    to.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="has train/, valid/ and test/")
     to.add_argument(
-        "--pretrained", type=Path, metavar="FOLDER", help="weight files, <backbone>*.pth or .safetensors"
+        "--data", type=_folder, required=needs_data, metavar="FOLDER", help="has train/, valid/ and test/"
+    )
+    to.add_argument(
+        "--pretrained", type=_folder, metavar="FOLDER", help="weight files, <backbone>*.pth or .safetensors"
     )
     to.add_argument(
         image_flag,
@@ -114,6 +118,11 @@ def _place(text: str) -> str:
     return text
 
 
+def _folder(text: str) -> Path | str:
+    """Read a folder of this machine as a path, or an s3:// or file:// URI (an argparse type)."""
+    return _place(text) if "://" in text else Path(text)
+
+
 def stage(text: str) -> tuple[str, float]:
     """Read NAME=SECONDS (an argparse type)."""
     name, seconds = _assignment(text)
@@ -144,40 +153,45 @@ def hyperparameters(arguments: argparse.Namespace) -> dict[str, Json]:
     """Return what was given: the file's, over them the flags', over them those of --set."""
     values: dict[str, Json] = {}
     if arguments.hyperparameters:
-        values |= _read_object(arguments.hyperparameters)
+        values |= read_object(arguments.hyperparameters, "hyperparameters")
     flags = {name: getattr(arguments, name.replace("-", "_")) for name in FLAGS}
     given = {name: text for name, text in flags.items() if text is not None} | dict(arguments.set)
     return values | {name: requests.number_or_text(text) for name, text in given.items()}
 
 
-def _read_object(file: Path) -> dict[str, Any]:
+def read_object(file: Path, what: str) -> dict[str, Any]:
+    """Read a JSON object from a file; raises SettingsError when it holds none."""
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise SettingsError(f"the hyperparameters in {file} cannot be read: {error}") from None
+        raise SettingsError(f"the {what} in {file} cannot be read: {error}") from None
     if not isinstance(values, dict):
         raise SettingsError(f'{file} must hold one JSON object, such as {{"epochs": 3}}')
     return values
 
 
-def training_request(arguments: argparse.Namespace) -> Request:
-    """Return the CreateTrainingJob request of a command line; raises SettingsError or DatasetError."""
-    datasets.read_image_folder(arguments.data)
-    folders = {"training": arguments.data, "pretrained": arguments.pretrained}
-    request = requests.training_job(
-        name=arguments.job_name or jobs.new_name(),
-        image=arguments.train_image,
-        channels={name: folder.resolve().as_uri() for name, folder in folders.items() if folder},
-        hyperparameters=hyperparameters(arguments),
-        metric_definitions=metric_definitions(),
-        output_uri=arguments.output.resolve().as_uri(),
-        max_runtime_seconds=arguments.max_runtime,
-        instance_count=arguments.instances,
-        volume_gb=arguments.volume_gb,
-        input_mode=arguments.input_mode,
-        checkpoints=arguments.checkpoints,
-    )
-    return requests.validate("CreateTrainingJob", request)
+def training_request(arguments: argparse.Namespace, **changes: Any) -> Request:
+    """Return the CreateTrainingJob request of a command line, with `changes` to what it is built from.
+
+    Raises SettingsError, or DatasetError for pictures on this machine that cannot be trained on.
+    """
+    if isinstance(arguments.data, Path):
+        datasets.read_image_folder(arguments.data)
+    channels = {"training": arguments.data, "pretrained": arguments.pretrained}
+    settings: dict[str, Any] = {
+        "name": arguments.job_name or jobs.new_name(),
+        "image": arguments.train_image,
+        "channels": {name: _place(str(place)) for name, place in channels.items() if place},
+        "hyperparameters": hyperparameters(arguments),
+        "metric_definitions": metric_definitions(),
+        "output_uri": arguments.output.resolve().as_uri(),
+        "max_runtime_seconds": arguments.max_runtime,
+        "instance_count": arguments.instances,
+        "volume_gb": arguments.volume_gb,
+        "input_mode": arguments.input_mode,
+        "checkpoints": arguments.checkpoints,
+    }
+    return requests.validate("CreateTrainingJob", requests.training_job(**settings | changes))
 
 
 def endpoint_requests(image: str, archive: Path) -> tuple[Request, Request, Request]:

@@ -1,0 +1,57 @@
+"""The AWS account that a script works in: its clients, and what its errors mean for a person."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
+
+from launcher.errors import SettingsError, WorkFailed
+
+# Throttled requests are sent again, ever more slowly; a lost connection is no reason to give up at once.
+_CONFIG = Config(retries={"mode": "adaptive", "max_attempts": 10}, user_agent_extra="dog-breeds")
+_DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "UnrecognizedClientException", "InvalidClientTokenId"}
+
+
+def client(service: str, *, region: str | None = None) -> Any:
+    """Return a client of the account that the environment names (AWS_PROFILE, AWS_REGION, …)."""
+    with explained():
+        # boto3 alone of AWS's libraries does not look at AWS_REGION.
+        session = boto3.Session(region_name=os.environ.get("AWS_REGION"))
+        return session.client(service, region_name=region, config=_CONFIG)  # type: ignore[call-overload]
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn AWS's errors into SettingsError, where a person has to act, or WorkFailed."""
+    try:
+        yield
+    except NoCredentialsError:
+        raise SettingsError(
+            "there are no AWS credentials: `aws configure`, `aws sso login`, or AWS_PROFILE"
+        ) from None
+    except NoRegionError:
+        raise SettingsError("no AWS region is set: AWS_REGION, or `aws configure`") from None
+    except ClientError as error:
+        raise _meaning(error) from None
+    except BotoCoreError as error:
+        raise WorkFailed(f"AWS cannot be reached: {error}") from None
+
+
+def _meaning(error: ClientError) -> Exception:
+    code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
+    if code in _EXPIRED:
+        return SettingsError(f"the AWS credentials are not valid any more ({code}): log in again")
+    if code in _DENIED:
+        denied = re.search(r"not authorized to perform: (\S+)(?: on resource: (\S+))?", message)
+        action = denied[1] if denied else error.operation_name
+        resource = f" on {denied[2]}" if denied and denied[2] else ""
+        return SettingsError(f"this AWS identity may not do {action}{resource}: allow it in its policy")
+    if code == "ResourceLimitExceeded":
+        return SettingsError(f"a quota of the account is in the way: {message}")
+    return WorkFailed(f"AWS refused {error.operation_name} ({code}): {message}")

@@ -1,0 +1,89 @@
+"""The command line of a search for hyperparameters, and the request that follows from it.
+
+Called by scripts/launch_hpo.py alone: what it imports, the other scripts do without.
+"""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+
+from launcher import arguments, backends, jobs, search, tuning_request
+from launcher.errors import SettingsError
+from launcher.requests import TRAINING_INSTANCE, Request
+
+AWS = "aws"  # the backend that is no process of this machine
+STORAGE = "SEARCH_STORAGE"  # in the environment a password is in no process list and no help text
+
+
+def add(to: argparse.ArgumentParser) -> None:
+    """Add what a search for hyperparameters is made from."""
+    to.add_argument(
+        "--backend",
+        choices=(*backends.NAMES, AWS),
+        default="auto",
+        help="where to run; auto: docker if an engine answers",
+    )
+    arguments.add_training(to, needs_data=False)
+    group = to.add_argument_group("search (what is not given is in the file)")
+    group.add_argument("--config", type=Path, default=search.DEFAULT_FILE, metavar="FILE.toml")
+    group.add_argument("--strategy", choices=search.STRATEGIES)
+    group.add_argument("--max-trials", type=arguments.positive, metavar="N")
+    group.add_argument("--max-parallel-trials", type=arguments.positive, metavar="N")
+    group.add_argument(
+        "--warm-start", nargs="+", default=[], metavar="NAME", help="learn from these earlier searches"
+    )
+    group.add_argument(
+        "--storage",
+        metavar="URL",
+        help="database of the study, such as postgresql+psycopg://user@host/searches, which several machines "
+        f"may share; a URL with a password belongs into {STORAGE} (default: SQLite, study.db)",
+    )
+    _add_aws(to)
+    start = group.add_mutually_exclusive_group()
+    start.add_argument(
+        "--request", type=Path, metavar="FILE.json", help="carry out this request as it stands"
+    )
+    start.add_argument("--attach", metavar="NAME", help="go on with a search, or take part in it")
+    start.add_argument("--stop", metavar="NAME", help="stop a search on AWS")
+
+
+def _add_aws(to: argparse.ArgumentParser) -> None:
+    """Add what --backend aws needs; credentials and region come from the environment, as boto3 takes them."""
+    group = to.add_argument_group("on AWS (--backend aws; --data, --pretrained, --checkpoints in S3)")
+    group.add_argument("--role", metavar="ARN", help="what the trials may do")
+    group.add_argument("--s3-output", metavar="s3://BUCKET/PREFIX", help="for the trials' results")
+    group.add_argument("--instance-type", default=TRAINING_INSTANCE, metavar="TYPE")
+
+
+def _needed(value: str | None, flag: str) -> str:
+    if not value:
+        raise SettingsError(f"--backend {AWS} needs {flag}")
+    return value
+
+
+def storage_of(given: argparse.Namespace, environment: Mapping[str, str]) -> str | None:
+    """Return the URL of the study's database; None where it is a file in the search's folder."""
+    return given.storage or environment.get(STORAGE)
+
+
+def request_of(given: argparse.Namespace) -> Request:
+    """Return the CreateHyperParameterTuningJob request of a command line; raises SettingsError."""
+    if given.request:
+        return tuning_request.check(arguments.read_object(given.request, "request"))
+    if not given.data:
+        raise SettingsError("--data FOLDER is needed, or --request, or --attach")
+    given.job_name = given.job_name or jobs.new_name()
+    settings = search.read(
+        given.config,
+        strategy=given.strategy,
+        max_trials=given.max_trials,
+        max_parallel_trials=given.max_parallel_trials,
+    )
+    place = {"instance_type": given.instance_type}
+    if given.backend == AWS:
+        place |= {
+            "role": _needed(given.role, "--role"),
+            "output_uri": _needed(given.s3_output, "--s3-output"),
+        }
+    training = arguments.training_request(given, **place)
+    return tuning_request.tuning_job(given.job_name, settings, training, parents=given.warm_start)

@@ -1,0 +1,231 @@
+"""A search on SageMaker, against a server that speaks its API."""
+
+import json
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import small_search
+from account import answer
+
+from launcher import aws_search, local_search, prices, requests, search, tuning_request
+from launcher.aws_search import AwsSearch
+from launcher.errors import SettingsError
+from launcher.requests import Request
+from trainer.metrics import metric_definitions
+
+SCRIPT = Path(__file__).parents[2] / "scripts/launch_hpo.py"
+START = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
+
+
+def request(name: str = "search") -> Request:
+    training = requests.training_job(
+        name=name,
+        image="123456789012.dkr.ecr.eu-central-1.amazonaws.com/dog-breeds-train:1",
+        channels={"training": "s3://bucket/dogs"},
+        hyperparameters={"backbone": "efficientnet_lite0"},
+        metric_definitions=metric_definitions(),
+        output_uri="s3://bucket/out",
+        role="arn:aws:iam::123456789012:role/trainer",
+    )
+    return tuning_request.tuning_job(name, search.read(search.DEFAULT_FILE), training)
+
+
+def summary(number: int, status: str, objective: float | None, **more: Any) -> dict[str, Any]:
+    """One trial as ListTrainingJobsForHyperParameterTuningJob has it, three minutes long."""
+    name = f"search-{number:03d}-abcd"
+    metric = {"MetricName": "validation:accuracy", "Value": objective}
+    return {
+        "TrainingJobName": name,
+        "TrainingJobArn": f"arn:aws:sagemaker:eu-central-1:123456789012:training-job/{name}",
+        "CreationTime": START,
+        "TrainingStartTime": START + timedelta(minutes=number),
+        "TrainingEndTime": START + timedelta(minutes=number + 3),
+        "TrainingJobStatus": status,
+        "TunedHyperParameters": {"learning-rate": "0.0123", "batch-size": "32", "epochs": str(number + 1)},
+        **({} if objective is None else {"FinalHyperParameterTuningJobObjectiveMetric": metric}),
+        **more,
+    }
+
+
+@pytest.fixture
+def started(server: str, monkeypatch: pytest.MonkeyPatch) -> AwsSearch:
+    """A search that the server has accepted and that has three trials, one of which has written a log."""
+    monkeypatch.setattr(aws_search, "POLL_SECONDS", 0.05)
+    found = AwsSearch("search")
+    found.start(request())
+    trials = [
+        summary(1, "Completed", 0.81),
+        summary(2, "Completed", 0.86),
+        summary(3, "Failed", None, FailureReason="AlgorithmError: the pictures are upside down"),
+    ]
+    listed = {"TrainingJobSummaries": trials}
+    answer(found._sagemaker, "ListTrainingJobsForHyperParameterTuningJob", lambda _: listed)
+    answer(
+        found._sagemaker,
+        "DescribeTrainingJob",
+        lambda asked: {
+            "TrainingJobName": asked["TrainingJobName"],
+            "ResourceConfig": {"InstanceType": "ml.g4dn.xlarge", "InstanceCount": 2, "VolumeSizeInGB": 1},
+            "BillableTimeInSeconds": 60,
+        },
+    )
+    logs = boto3.client("logs")
+    logs.create_log_group(logGroupName=aws_search.LOG_GROUP)
+    stream = {"logGroupName": aws_search.LOG_GROUP, "logStreamName": "search-002-abcd/algo-1-1"}
+    logs.create_log_stream(**stream)
+    lines = [f"[metrics] epoch={epoch} train:loss=1 validation:accuracy=0.8{epoch}" for epoch in (1, 2, 3)]
+    now = int(time.time() * 1000)
+    logs.put_log_events(**stream, logEvents=[{"timestamp": now, "message": line} for line in lines])
+    monkeypatch.setattr(prices, "known", lambda instance, region: (1.5, ""))
+    return found
+
+
+def test_a_search_is_followed_to_its_table_its_best_and_its_report(
+    started: AwsSearch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said: list[str] = []
+
+    aws_search.follow(started, tmp_path, said.append)
+
+    trials = started.trials()
+    assert [trial.status for trial in trials] == ["Completed", "Completed", "Failed"]
+    assert trials[1].curve == {1: 0.81, 2: 0.82, 3: 0.83}
+    assert trials[1].seconds == 180
+    assert trials[1].cost == pytest.approx(1.5 * 2 * 60 / 3600)
+    assert json.loads((tmp_path / "best.json").read_text()) == {
+        "backbone": "efficientnet_lite0", "learning-rate": 0.0123, "batch-size": 32, "epochs": 3,
+    }  # fmt: skip
+    assert "upside down" in (tmp_path / "report.html").read_text()
+    assert "search-003-abcd | Failed: AlgorithmError: the pictures are upside down" in said
+    printed = capsys.readouterr().out
+    assert "$0.05" in printed
+    assert f"best: {tmp_path / 'best.json'}" in printed
+
+
+def test_a_name_that_is_taken_and_one_that_is_not_there_are_named(started: AwsSearch) -> None:
+    with pytest.raises(SettingsError, match="there is a search search already: --attach search follows it"):
+        AwsSearch("search").start(request())
+    with pytest.raises(SettingsError, match="there is no search other"):
+        AwsSearch("other").request(print)
+
+
+def test_ctrl_c_leaves_the_search_running_and_says_how_to_come_back(
+    started: AwsSearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    status = {"HyperParameterTuningJobStatus": "InProgress"}
+    described = started._describe()
+    monkeypatch.setattr(started, "_describe", lambda: described | status)
+    monkeypatch.setattr(aws_search.time, "sleep", interrupt)
+
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        aws_search.follow(started, tmp_path, print)
+
+    (note,) = stopped.value.__notes__
+    assert note == "the search runs on: --attach search follows it, --stop search stops it"
+    assert boto3.client("sagemaker").describe_hyper_parameter_tuning_job(HyperParameterTuningJobName="search")
+
+
+def test_a_stop_is_sent(started: AwsSearch) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def stop(parameters: dict[str, Any]) -> dict[str, Any]:
+        asked.append(parameters)
+        return {}
+
+    answer(started._sagemaker, "StopHyperParameterTuningJob", stop)
+    started.stop()
+
+    assert asked == [{"HyperParameterTuningJobName": "search"}]
+
+
+HOUR = {"unit": "Hrs", "pricePerUnit": {"USD": "0.7364"}}
+PRODUCT = {
+    "product": {"attributes": {"instanceName": "ml.g4dn.xlarge"}},
+    "terms": {"OnDemand": {"term": {"priceDimensions": {"rate": HOUR}}}},
+}
+
+
+@pytest.mark.parametrize(
+    ("listed", "price", "why"),
+    [
+        ([PRODUCT], 0.7364, ""),
+        ([], None, "AWS's price list has 0 prices for ml.g4dn.xlarge in eu-central-1"),
+    ],
+)
+def test_the_price_is_asked_of_aws(
+    server: str, monkeypatch: pytest.MonkeyPatch, listed: list[Any], price: float | None, why: str
+) -> None:
+    asked: list[dict[str, Any]] = []
+    make = prices.aws.client
+
+    def client(service: str, **settings: Any) -> Any:
+        made = make(service, **settings)
+
+        def reply(parameters: dict[str, Any]) -> dict[str, Any]:
+            asked.append(parameters)
+            return {"PriceList": [json.dumps(product) for product in listed]}
+
+        answer(made, "GetProducts", reply)
+        return made
+
+    monkeypatch.setattr(prices.aws, "client", client)
+
+    assert prices.known("ml.g4dn.xlarge", "eu-central-1") == (price, why)
+    assert {each["Field"]: each["Value"] for each in asked[0]["Filters"]}["regionCode"] == "eu-central-1"
+
+
+def test_missing_credentials_are_one_line(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, SCRIPT, "--backend", "aws", "--attach", "search", "--output", tmp_path],
+        env={"PATH": "/usr/bin:/bin", "AWS_REGION": "eu-central-1", "AWS_EC2_METADATA_DISABLED": "true"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: there are no AWS credentials: `aws configure`, ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_missing_permission_is_named(started: AwsSearch) -> None:
+    def refuse(**_: Any) -> None:
+        message = "User: arn:me is not authorized to perform: sagemaker:Stop on resource: arn:x"
+        raise started._sagemaker.exceptions.ClientError(
+            {"Error": {"Code": "AccessDeniedException", "Message": message}}, "StopHyperParameterTuningJob"
+        )
+
+    started._sagemaker.meta.events.register("before-call.sagemaker.StopHyperParameterTuningJob", refuse)
+
+    with pytest.raises(SettingsError, match="may not do sagemaker:Stop on arn:x: allow it in its policy"):
+        started.stop()
+
+
+def test_the_request_of_a_search_on_this_machine_is_taken_by_the_server_unchanged(
+    server: str, tmp_path: Path
+) -> None:
+    wanted = small_search.request(tmp_path, "here", strategy="Bayesian", **{"max-trials": 2})
+    study, folder = local_search.begin(wanted, tmp_path / "runs", None, print)
+    local_search.run(study, small_search.backend(tmp_path), folder, print)
+    kept = json.loads((folder / "request.json").read_text())
+
+    boto3.client("sagemaker").create_hyper_parameter_tuning_job(**kept)
+
+    taken = boto3.client("sagemaker").describe_hyper_parameter_tuning_job(HyperParameterTuningJobName="here")
+    assert kept == wanted
+    assert (
+        taken["HyperParameterTuningJobConfig"]["ParameterRanges"]
+        == (kept["HyperParameterTuningJobConfig"]["ParameterRanges"])
+    )
+    for key, value in kept["TrainingJobDefinition"].items():
+        assert taken["TrainingJobDefinition"][key] == value, key
