@@ -26,6 +26,8 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from trainer.jpeg import Delivery
+
 # Pillow loads its decoders at first use, and two threads that do so at once see half of them. These are
 # what FORMATS needs; `Image.init()` would load forty more at every start.
 _DECODERS = (
@@ -44,8 +46,9 @@ EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif"
 MAX_PIXELS = 50_000_000  # serving refuses more
 MAX_BYTES = 500_000_000  # more than that many pixels take uncompressed, with four channels of 16 bits
 
+_JPEG = b"\xff\xd8\xff"
 _SIGNATURES = {
-    b"\xff\xd8\xff": "JPEG",
+    _JPEG: "JPEG",
     b"\x89PNG\r\n\x1a\n": "PNG",
     b"GIF8": "GIF",
     b"II*\0": "TIFF",
@@ -102,9 +105,12 @@ def decode(content: bytes) -> Image.Image:
     if not content:
         raise UnreadableError("empty file")
     try:
-        with Image.open(BytesIO(content), formats=FORMATS) as image:
+        delivery = Delivery(content) if content.startswith(_JPEG) else BytesIO(content)
+        with Image.open(delivery, formats=FORMATS) as image:
             _require_size(image.size)
             image.load()
+            if isinstance(delivery, Delivery) and (flaw := delivery.flaw(image)):
+                raise UnreadableError(flaw)
             return _upright(to_rgb(image), _orientation(image))
     except UnreadableError:
         raise

@@ -238,6 +238,64 @@ def test_a_truncated_picture_says_where_it_ends(kind: str, expected: str, share:
     assert reason(whole[:left]) == expected.format(left=left, whole=len(whole))
 
 
+KINDS_OF_JPEG: dict[str, dict[str, Any]] = {
+    "sequential": {},
+    "with its own codes": {"optimize": True},
+    "progressive": {"progressive": True},
+    "with restart markers": {"restart_marker_rows": 1},
+    "progressive with restart markers": {"progressive": True, "restart_marker_rows": 2},
+}
+
+
+@pytest.fixture
+def photograph(dogs: Path) -> Image.Image:
+    return decode(next((dogs / "valid").rglob("*.jpg")).read_bytes()).resize((400, 300))
+
+
+@pytest.mark.parametrize("options", KINDS_OF_JPEG.values(), ids=KINDS_OF_JPEG)
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda whole: whole[: len(whole) // 2].ljust(len(whole), b"\0"),
+        lambda whole: whole[: len(whole) // 2].ljust(len(whole) - 2, b"\0") + whole[-2:],
+        lambda whole: whole[: len(whole) // 2] + bytes(4096) + whole[len(whole) // 2 + 4096 :],
+        lambda whole: whole[: len(whole) // 2] + whole[-2:],
+        lambda whole: whole[: len(whole) // 4] + whole[-2:],
+        lambda whole: whole[: len(whole) * 97 // 100] + whole[-2:],
+    ],
+    ids=["half zeros", "half zeros and an end", "a page of zeros", "half", "quarter", "nearly all"],
+)
+def test_a_jpeg_that_the_decoder_completes_with_grey_is_no_picture(
+    photograph: Image.Image, options: dict[str, Any], harm: Callable[[bytes], bytes]
+) -> None:
+    whole = encoded(photograph, "JPEG", quality=90, **options)
+
+    assert decode(whole).size == photograph.size
+    assert reason(harm(whole)).startswith(("damaged: ", "truncated: "))
+
+
+@pytest.mark.parametrize("options", KINDS_OF_JPEG.values(), ids=KINDS_OF_JPEG)
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("size", [(1, 1), (7, 3), (640, 480), (3, 900)])
+def test_a_sound_jpeg_is_never_taken_for_a_damaged_one(
+    size: tuple[int, int], mode: str, options: dict[str, Any]
+) -> None:
+    drawn = (Image.new("RGB", size, "white"), Image.new("RGB", size), NOISE.resize(size))
+    for picture in (image.convert(mode) for image in drawn):
+        whole = encoded(picture, "JPEG", **options)
+        for behind in (b"", bytes(5_000), b"\xff\xd8\xff\xe1 another picture"):
+            with Image.open(io.BytesIO(whole)) as expected:
+                assert np.array_equal(decode(whole + behind), expected.convert("RGB"))
+
+
+def test_a_small_picture_within_a_jpeg_is_not_taken_for_it(photograph: Image.Image) -> None:
+    small = encoded(photograph.resize((40, 30)), "JPEG")
+    whole = encoded(photograph, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0" + small)
+
+    assert decode(whole).size == photograph.size
+    assert reason(whole[: len(small) + 2_000] + b"\xff\xd9").startswith("damaged: ")
+
+
 SMALL = {
     kind: encoded(NOISE.resize((24, 16)), kind)
     for kind in ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "PPM")

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import trainer.scan
 from trainer.scan import Scanned, scan
 
 NAMES = [f"{number:02d}.png" for number in range(12)]
@@ -94,6 +95,17 @@ def test_a_second_scan_finds_the_same_without_reading_the_files(root: Path, cach
 
     assert not read_again(root, cache)
     assert look(root, cache) == first
+
+
+def test_what_was_found_by_other_rules_is_not_believed(
+    root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.scan, "_RULES", 1)
+        look(root, cache)
+
+    assert read_again(root, cache)
+    assert not read_again(root, cache)
 
 
 def test_without_a_cache_folder_nothing_is_written(root: Path) -> None:
