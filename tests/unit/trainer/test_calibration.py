@@ -16,6 +16,22 @@ def loss(logits: Tensor, targets: Tensor, temperature: float = 1.0) -> float:
     return functional.cross_entropy(logits.double() / temperature, targets).item()
 
 
+def doubting_loss(logits: Tensor, targets: Tensor, temperature: float) -> float:
+    """The loss when one answer of n + 2 belongs to the likeliest class but the target."""
+    doubt = 1 / (len(targets) + 2)
+    others = logits.double().scatter(1, targets[:, None], -math.inf).argmax(dim=1)
+    return (1 - doubt) * loss(logits, targets, temperature) + doubt * loss(logits, others, temperature)
+
+
+def breeds(pictures: int) -> tuple[Tensor, Tensor]:
+    """Logits of 133 classes some of which look alike, and targets."""
+    generator = torch.Generator().manual_seed(1)
+    looks = functional.normalize(torch.randn(133, 12, generator=generator))
+    targets = torch.randint(133, (pictures,), generator=generator)
+    seen = looks[targets] + 0.21 * torch.randn(pictures, 12, generator=generator)
+    return seen @ looks.T * 14, targets
+
+
 @st.composite
 def answers(draw: st.DrawFn) -> tuple[Tensor, Tensor]:
     """Logits of any scale, (N, C), and targets, which they know more or less well."""
@@ -34,8 +50,10 @@ def test_two_classes_with_one_gap_get_the_temperature_of_the_formula(
     # Every answer has the log-odds `gap`, and the share `a` of them is right: sigmoid(gap / T) = a.
     logits = torch.tensor([[gap, 0.0]]).repeat(right + wrong, 1)
     targets = torch.tensor([0] * right + [1] * wrong)
+    believed = right + wrong + 1  # of each answer, and 1 of it doubted
+    odds = (right * believed + wrong) / (wrong * believed + right)
 
-    assert fit_temperature(logits, targets) == pytest.approx(gap / math.log(right / wrong), rel=1e-6)
+    assert fit_temperature(logits, targets) == pytest.approx(gap / math.log(odds), rel=1e-6)
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])
@@ -55,13 +73,41 @@ def test_the_temperature_is_in_bounds_and_the_best_there(pair: tuple[Tensor, Ten
     temperature = fit_temperature(logits, targets)
 
     assert BOUNDS[0] <= temperature <= BOUNDS[1]
-    best = loss(logits, targets, temperature) - 1e-9
+    best = doubting_loss(logits, targets, temperature)
     for other in (1.0, *BOUNDS, temperature * 0.99, temperature / 0.99):
-        assert best <= loss(logits, targets, min(max(other, BOUNDS[0]), BOUNDS[1]))
+        than = doubting_loss(logits, targets, min(max(other, BOUNDS[0]), BOUNDS[1]))
+        assert best <= than + 1e-9 * (1 + than)
 
 
-def test_answers_that_are_all_right_give_the_lower_bound() -> None:
-    assert fit_temperature(torch.eye(4), torch.arange(4)) == pytest.approx(BOUNDS[0])
+@pytest.mark.parametrize("pictures", [1, 9, 1000])
+@pytest.mark.parametrize("gap", [1.0, 8.0])
+def test_answers_that_are_all_right_are_as_sure_as_so_many_pictures_allow(pictures: int, gap: float) -> None:
+    logits = torch.tensor([[gap, 0.0]]).repeat(pictures, 1)
+
+    temperature = fit_temperature(logits, torch.zeros(pictures, dtype=torch.long))
+
+    sure = torch.sigmoid(torch.tensor(gap / temperature, dtype=torch.float64)).item()
+    assert sure == pytest.approx((pictures + 1) / (pictures + 2), rel=1e-6)
+
+
+def test_a_validation_split_without_a_mistake_does_not_wreck_the_probabilities_of_others() -> None:
+    logits, targets = breeds(1_200)
+    right = (logits.argmax(dim=1) == targets).nonzero().flatten()[:40]
+
+    temperature = fit_temperature(logits[right], targets[right])
+
+    assert loss(logits, targets, temperature) < 1.5 * loss(logits, targets)
+
+
+def test_a_usual_validation_split_gives_the_likeliest_temperature_within_one_percent() -> None:
+    logits, targets = breeds(1_200)
+    assert (logits.argmax(dim=1) == targets).double().mean() == pytest.approx(0.87, abs=0.01)
+
+    temperature = fit_temperature(logits, targets)
+
+    reached = loss(logits, targets, temperature)
+    assert reached < loss(logits, targets, temperature * 0.99)
+    assert reached < loss(logits, targets, temperature * 1.01)
 
 
 def test_answers_that_are_all_wrong_give_the_upper_bound() -> None:
@@ -78,7 +124,7 @@ def test_the_precision_of_the_logits_does_not_matter(dtype: torch.dtype) -> None
 
     temperature = fit_temperature(logits, torch.tensor([0, 0, 0, 1]))
 
-    assert temperature == pytest.approx(3 / math.log(3), rel=1e-9)
+    assert temperature == pytest.approx(3 / math.log((3 * 5 + 1) / (5 + 3)), rel=1e-9)
 
 
 def reference_calibration_error(probabilities: Tensor, targets: Tensor, bins: int) -> float:
