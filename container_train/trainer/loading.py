@@ -6,6 +6,7 @@ or that is spread over several processes, sees the very batches of one that does
 
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -129,6 +130,7 @@ class ImageBatches:
             batch_sampler=self._requests,
             collate_fn=_Collate(side),
             num_workers=workers,
+            worker_init_fn=_ignore_stop,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,
             prefetch_factor=4 if workers else None,
@@ -169,6 +171,11 @@ def worker_count(wanted: int, *, batch_bytes: int) -> int:
             file=sys.stderr,
         )
     return min(wanted, fitting)
+
+
+def _ignore_stop(worker: int) -> None:
+    """A stop of the whole process group is the parent's to answer; a worker ends when the parent does."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 class _Requests:

@@ -1,9 +1,12 @@
 """Which pictures make which batch: a function of seed and epoch, whoever asks and from wherever."""
 
+import gc
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from hypothesis import given
@@ -103,6 +106,25 @@ def test_pictures_come_as_requested_in_every_number_of_processes(
             for found, (sample, number) in zip(pixels, request, strict=True):
                 expected = VIEWS.pixels(folder.read(sample), digest=folder.digests[sample], number=number)
                 assert np.array_equal(found.numpy(), expected)
+
+
+def test_loader_processes_outlive_a_stop_of_the_process_group_and_end_with_their_parent(
+    folder: RobustImageFolder,
+) -> None:
+    batches = ImageBatches(folder, VIEWS, workers=2, batch_size=4)
+    requests = [[(sample, 0)] for sample in range(20)]
+    loaded = batches.load(requests)
+    next(loaded)
+    workers = psutil.Process().children()
+
+    for worker in workers:
+        worker.send_signal(signal.SIGTERM)
+
+    assert len(list(loaded)) == 19
+    assert len(workers) == 2
+    del loaded, batches
+    gc.collect()
+    assert psutil.wait_procs(workers, timeout=10)[1] == []
 
 
 def test_cached_features_come_as_requested_from_every_view(tmp_path: Path) -> None:
