@@ -113,6 +113,11 @@ class Best:
     epoch: int = 0
     metrics: dict[str, float] | None = None
 
+    @property
+    def accuracy(self) -> float:
+        """Its validation accuracy; -1 before the first."""
+        return self.metrics["validation:accuracy"] if self.metrics else -1.0
+
     def beaten_by(self, metrics: dict[str, float]) -> bool:
         """Whether these metrics are better."""
         return self.metrics is None or _rank(metrics) > _rank(self.metrics)
@@ -124,7 +129,7 @@ def _rank(metrics: dict[str, float]) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Position:
-    """Where training is: the epoch being trained, from 1, its steps done, and epochs since the best one."""
+    """Where training is: the epoch being trained, from 1, its steps done, epochs without better accuracy."""
 
     epoch: int = 1
     step: int = 0
@@ -324,10 +329,11 @@ class _Run:
         metrics = {**trained, "validation:loss": validated.loss, "validation:accuracy": validated.accuracy}
         epoch = self.position.epoch
         self.report(metrics, epoch)
-        better = self.best.beaten_by(metrics)
-        if better:
+        # A better loss at the same accuracy is kept, but is no reason to go on: a loss can fall for ever.
+        stale = 0 if validated.accuracy > self.best.accuracy else self.position.stale + 1
+        if self.best.beaten_by(metrics):
             self.best, self.best_weights = Best(epoch, metrics), _copy(self.average or self.weights)
-        self.position = Position(epoch + 1, stale=0 if better else self.position.stale + 1)
+        self.position = Position(epoch + 1, stale=stale)
         self.totals.zero_()
         self.seconds = self.waited = 0.0
         self.save()

@@ -182,8 +182,17 @@ def test_the_model_is_left_at_its_best_epoch(tmp_path: Path) -> None:
 def test_training_ends_when_patience_does(tmp_path: Path) -> None:
     run = train(tmp_path, replace(SETTINGS, epochs=50, learning_rate=0.5, patience=2))
 
+    accuracies = [report["validation:accuracy"] for report in run.reports]
     assert len(run.reports) < 50
-    assert len(run.reports) == run.best.epoch + 2
+    assert len(run.reports) == accuracies.index(max(accuracies)) + 1 + 2
+
+
+def test_a_falling_loss_at_the_same_accuracy_is_kept_but_does_not_restart_patience(tmp_path: Path) -> None:
+    run = train(tmp_path, replace(SETTINGS, epochs=9, learning_rate=1e-6, patience=2))
+
+    assert [report["epoch"] for report in run.reports] == [1, 2, 3]
+    assert len({report["validation:accuracy"] for report in run.reports}) == 1
+    assert run.best.epoch == 3
 
 
 def test_the_same_seed_gives_the_same_losses(tmp_path: Path) -> None:
