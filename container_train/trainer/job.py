@@ -163,12 +163,13 @@ def test(job: Job, trained: Trained) -> Tested:
     evaluations = [
         evaluate(
             member.model,
-            member.sources["test"],
+            member.test,
             job.machine,
             batch_size=job.settings.batch_size,
             label="test",
         )
         for member in trained.members
+        if member.test is not None
     ]
     logits = trained.combine([each.logits for each in evaluations])
     answers = Evaluation(logits / trained.temperature, evaluations[0].targets)

@@ -72,13 +72,16 @@ class Job:
 
 @dataclass(frozen=True)
 class Member:
-    """A backbone and its head at the best epoch, and what they answer for the validation split."""
+    """A backbone and its head at the best epoch, and what they answer for the validation split.
+
+    Of the pictures it holds the test split's, where there is one; the loader processes of the others end.
+    """
 
     backbone: Backbone
     weights: Weights
     seed: int
     model: HeadOnly | Classifier
-    sources: Mapping[str, Source]
+    test: Source | None
     best: Best
     validation: Evaluation
 
@@ -130,7 +133,7 @@ def train_member(job: Job, name: str) -> Member:
     validation = evaluate(
         model, sources["valid"], machine, batch_size=settings.batch_size, label="validation"
     )
-    return Member(backbone, weights, settings.seed, model, sources, best, validation)
+    return Member(backbone, weights, settings.seed, model, sources.get("test"), best, validation)
 
 
 def _start(job: Job, backbone: Backbone, weights: Weights, model: Network, training: Source) -> None:

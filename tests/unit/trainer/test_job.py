@@ -20,7 +20,7 @@ def member(logits: Tensor, targets: Tensor, model: Classifier | None = None) -> 
         weights=Weights("none"),
         seed=0,
         model=model or small_classifier(0),
-        sources={},
+        test=None,
         best=Best(1, {"validation:accuracy": 0.5, "validation:loss": 1.0}),
         validation=Evaluation(logits, targets),
     )
