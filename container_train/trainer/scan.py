@@ -30,6 +30,7 @@ _Row = tuple[bytes, int, int, int, bytes, str | None, int]
 _BATCH = 256  # files that wait for a thread at a time: a queue of all of them would take memory
 _SAVE_EVERY = 0.5  # seconds: what a killed scan loses
 _RULES = 2  # what is said of a file by other rules is not believed; count up when `trainer.images` changes
+_KEPT = 4  # of each path: so many data sets that are mounted at the same place in turn are remembered
 _NO_FILE = (-1, -1, -1)
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
 _TABLE = """CREATE TABLE IF NOT EXISTS scanned (
@@ -38,6 +39,10 @@ _TABLE = """CREATE TABLE IF NOT EXISTS scanned (
 ) WITHOUT ROWID"""
 _SELECT = "SELECT * FROM scanned WHERE file BETWEEN ? AND ?"
 _INSERT = "INSERT OR REPLACE INTO scanned VALUES (?, ?, ?, ?, ?, ?, ?)"
+
+_FORGET = f"""DELETE FROM scanned WHERE file = ? AND (size, mtime_ns, ctime_ns) NOT IN (
+    SELECT size, mtime_ns, ctime_ns FROM scanned WHERE file = ? ORDER BY ctime_ns DESC LIMIT {_KEPT}
+)"""  # noqa: S608 - a number of ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +173,7 @@ class _Memory:
 
         def insert(connection: sqlite3.Connection) -> None:
             connection.executemany(_INSERT, rows)
+            connection.executemany(_FORGET, ((row[0], row[0]) for row in rows))
 
         if rows:
             self._use(insert, otherwise=None)

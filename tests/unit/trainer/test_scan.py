@@ -108,6 +108,18 @@ def test_what_was_found_by_other_rules_is_not_believed(
     assert not read_again(root, cache)
 
 
+def test_a_file_that_changes_often_does_not_make_the_database_grow(root: Path, cache: Path) -> None:
+    for change in range(9):
+        for name in NAMES:
+            os.utime(root / name, (change, change))
+        look(root, cache)
+        if change == 5:
+            small = remembered(cache)
+
+    assert remembered(cache) == small
+    assert not read_again(root, cache)
+
+
 def test_without_a_cache_folder_nothing_is_written(root: Path) -> None:
     before = sorted(root.parent.iterdir())
 
