@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -130,7 +131,7 @@ class ImageBatches:
             batch_sampler=self._requests,
             collate_fn=_Collate(side),
             num_workers=workers,
-            worker_init_fn=_ignore_stop,
+            worker_init_fn=_obey_only_parent,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,
             prefetch_factor=4 if workers else None,
@@ -173,9 +174,16 @@ def worker_count(wanted: int, *, batch_bytes: int) -> int:
     return min(wanted, fitting)
 
 
-def _ignore_stop(worker: int) -> None:
-    """A stop of the whole process group is the parent's to answer; a worker ends when the parent does."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+def _obey_only_parent(worker: int) -> None:
+    """A stop of the whole process group is the parent's to answer; only its own SIGTERM ends a worker."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=_end_when_told_by, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_when_told_by(parent: int) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        continue
+    os._exit(0)
 
 
 class _Requests:
