@@ -10,7 +10,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from itertools import islice
 from queue import SimpleQueue
 from typing import Any
@@ -24,6 +25,7 @@ from tqdm import tqdm
 from trainer.backbones import Classifier
 from trainer.conversion import compile_network, convert
 from trainer.data import RobustImageFolder
+from trainer.failures import NO_SPACE, DiskError
 from trainer.distributed import Group
 from trainer.features import Features, FeatureTable
 from trainer.loading import ImageBatches, normalise
@@ -115,11 +117,12 @@ def ensure_features(
     `build` makes the extractor, which takes seconds and is often not needed. The processes that train
     together share the work; those of one host share the table, and hosts send each other what they made.
     """
-    everywhere = torch.tensor([float(len(table.missing(folder.digests)))])
+    lacking = len(table.missing(folder.digests))
+    everywhere = torch.tensor([float(lacking)])
     group.sum(everywhere)
     if everywhere.item():
         # One lock for all: hosts may share a cache, and would wait for each other.
-        with table.computing() if group.is_main else nullcontext():
+        with _room(table, lacking), table.computing() if group.is_main else nullcontext():
             group.barrier()
             _compute(table, folder, number, build=build, group=group)
             group.barrier()
@@ -129,6 +132,22 @@ def ensure_features(
             group.barrier()
         table.refresh()
     return table.features(folder.digests)
+
+@contextmanager
+def _room(table: FeatureTable, pictures: int) -> Iterator[None]:
+    """Say of a table whose disk is full how much it needs, and what helps."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_SPACE or Path(error.filename or "").parent != table.folder:
+            raise
+        needed = f"{pictures:,} x {table.width:,} x 4 bytes = {pictures * table.width * 4 / 1e6:,.1f} MB"
+        raise DiskError(
+            f"{error.strerror}: the features of {pictures:,} pictures need {needed} in {table.folder}; "
+            "put the cache on another disk (--cache or TRAINER_CACHE_DIR), give the job a larger one "
+            "(--volume-gb), or do without (--feature-cache false)"
+        ) from error
+
 
 
 def _compute(

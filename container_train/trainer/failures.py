@@ -11,7 +11,8 @@ from pathlib import Path
 
 from trainer.termination import Stop, Terminated
 
-_NOT_WRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS}
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+_NOT_WRITABLE = NO_SPACE | {errno.EACCES, errno.EROFS}
 SUCCESS, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -37,6 +38,10 @@ class WeightsError(TrainerError):
 
 class TrainingError(TrainerError):
     """Training itself went wrong: it diverged, or ran out of memory."""
+
+
+class DiskError(TrainerError):
+    """A disk has no room for what the work has to keep."""
 
 
 class ExportError(TrainerError):

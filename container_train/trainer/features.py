@@ -69,10 +69,8 @@ class FeatureTable:
         name = f"{backbone.replace(':', '-')}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
         self.folder = cache / "features" / name
         self.width = width
+        self._description = text.encode() + b"\n"
         self.folder.mkdir(parents=True, exist_ok=True)
-        description = self.folder / "table.json"
-        if not description.exists():
-            _write_atomically(description, [text.encode() + b"\n"])
         self._verified: dict[str, Records] = {}
         self.refresh()
 
@@ -114,6 +112,8 @@ class FeatureTable:
 
         What is kept survives a kill; whatever else ends `rows`, all that came is kept.
         """
+        if not (self.folder / "table.json").exists():
+            _write_atomically(self.folder / "table.json", [self._description])
         waiting: list[Records] = []
         flushed = time.monotonic()
         try:
@@ -237,7 +237,8 @@ def _sha256(pieces: Iterable[bytes | memoryview]) -> str:
 def _write_atomically(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
     """Write beside, then rename: others see all of it or nothing.
 
-    The name is random: processes of two containers that share the folder often have the same number.
+    The name is random: processes of two containers that share the folder often have the same number. Raises
+    `OSError` with the file's name, also where a full disk's has none.
     """
     beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
     try:
@@ -254,3 +255,5 @@ def _remove_leftovers(folder: Path) -> None:
         with suppress(FileNotFoundError):
             if time.time() - file.stat().st_mtime > _LEFT_OVER_SECONDS:
                 file.unlink()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error

@@ -1,7 +1,9 @@
 """Extraction: in order, as it comes, the same however it is divided; nothing that was computed is lost."""
 
+import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from trainer.backbones import Classifier, build_classifier, find_backbone
 from trainer.data import RobustImageFolder
 from trainer.distributed import ALONE
 from trainer.extraction import Extractor, ensure_features, gpu_extractor, processor_extractor
+from trainer.failures import DiskError
 from trainer.features import FeatureTable
 from trainer.termination import Terminated
 from trainer.views import CENTRE, Preprocessing, Views
@@ -125,6 +128,37 @@ def test_the_log_says_how_far_it_is_picture_by_picture(
         "features of train: 2 of 24",
     ]
     assert said[-1].startswith("features of train: 24 pictures, ")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], check=False).returncode:
+        pytest.skip("a full disk needs the right to mount a tmpfs")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.parametrize("free", [64, 0])
+def test_a_full_disk_is_named_with_what_it_lacks_and_what_helps(
+    extract: Extractor, folder: Watched, small_disk: Path, free: int
+) -> None:
+    table = open_table(small_disk)
+    if not free:
+        with suppress(OSError), (small_disk / "other").open("wb", buffering=0) as other:
+            while other.write(bytes(4096)):
+                pass
+
+    with pytest.raises(DiskError) as raised:
+        ensure_features(table, folder, CENTRE, build=lambda: extract, group=ALONE)
+
+    assert str(raised.value) == (
+        "No space left on device: the features of 24 pictures need 24 x 1,280 x 4 bytes = 0.1 MB in "
+        f"{table.folder}; put the cache on another disk (--cache or TRAINER_CACHE_DIR), give the job a "
+        "larger one (--volume-gb), or do without (--feature-cache false)"
+    )
+    assert not list(table.folder.glob(".*.partial"))
 
 
 def test_pytorch_gives_the_same_features_and_leaves_its_caller_alone(
