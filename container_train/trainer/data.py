@@ -39,7 +39,8 @@ class RobustImageFolder:
     """One split as `torchvision.datasets.ImageFolder` reads it, without its unreadable files.
 
     Every file is decoded once when the folder is opened, or was by an earlier job with the same
-    `cache` folder. Those that cannot be decoded are in `quarantined` and in no sample. A sample is a
+    `cache` folder. Those that cannot be decoded are in `quarantined` and in no sample; those that are not
+    named like pictures are in `ignored`. A sample is a
     file (relative to the split's parent folder), its class index in `targets`, and the SHA-256 of its
     content in `digests`; no picture stays in memory.
 
@@ -51,8 +52,11 @@ class RobustImageFolder:
         self.classes = _find_classes(root)
         files: list[str] = []
         targets: list[int] = []
+        self.ignored: list[str] = []
         for target, name in enumerate(self.classes):
-            files += _find_pictures(root, name)
+            named, others = _find_pictures(root, name)
+            files += named
+            self.ignored += others
             targets += [target] * (len(files) - len(targets))
         found = scan(files, root=root.parent, cache=cache, label=f"checking {root.name}")
         good = [scanned.reason is None for scanned in found]
@@ -218,6 +222,9 @@ def _remarks(
     quarantined = [bad for split in splits.values() for bad in split.quarantined]
     if quarantined:
         yield f"left out {len(quarantined)} unreadable file(s): {_listed(quarantined)}"
+    ignored = [file for split in splits.values() for file in split.ignored]
+    if ignored:
+        yield f"ignored {len(ignored)} file(s) whose names are not those of pictures: {_some(ignored)}"
     shared = Counter(
         place.split
         for places in duplicates.values()
@@ -255,25 +262,44 @@ def _find_classes(root: Path) -> list[str]:
     return classes
 
 
-def _find_pictures(root: Path, name: str) -> list[str]:
-    """Whatever is named like a picture in a class folder and the folders in it, in order.
+def _find_pictures(root: Path, name: str) -> tuple[list[str], list[str]]:
+    """The files of a class folder and the folders in it, in order: named like pictures, and otherwise.
 
     Paths are relative to the split's parent folder.
     """
-    found, folders = [], [f"{root.name}/{name}"]
-    while folders:
-        folder = folders.pop()
-        for entry in _entries(root.parent / folder):
-            if entry.is_dir(follow_symlinks=False):
-                folders.append(f"{folder}/{entry.name}")
-            if not entry.name.startswith(".") and Path(entry.name).suffix.lower() in EXTENSIONS:
-                found.append(f"{folder}/{entry.name}")
-    if not found:
+    named: list[str] = []
+    ignored: list[str] = []
+    for file in _walk(root.parent, f"{root.name}/{name}"):
+        (named if Path(file).suffix.lower() in EXTENSIONS else ignored).append(file)
+    if not named:
         known = ", ".join(sorted(EXTENSIONS))
         raise DataError(
             f"the class folder {root / name} is empty; put pictures into it ({known}) or remove it"
         )
-    return sorted(found, key=lambda file: file.replace("/", "\0"))  # folder by folder
+    return sorted(named, key=lambda file: file.replace("/", "\0")), sorted(ignored)  # folder by folder
+
+
+def _walk(parent: Path, folder: str, within: frozenset[str] = frozenset()) -> Iterator[str]:
+    """What is below a folder and not hidden, through links to folders as well, but never in circles.
+
+    A folder itself only where it is named like a picture, to be told of.
+    """
+    here = os.path.realpath(parent / folder)
+    if here in within:
+        return
+    for entry in _entries(parent / folder):
+        path = f"{folder}/{entry.name}"
+        is_folder = _is_folder(entry)
+        if is_folder:
+            yield from _walk(parent, path, within | {here})
+        is_picture = Path(entry.name).suffix.lower() in EXTENSIONS
+        if not entry.name.startswith(".") and (is_picture or not is_folder):
+            yield path
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """`entry.is_dir()` would raise an error for a link to itself."""
+    return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and Path(entry.path).is_dir())
 
 
 def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:

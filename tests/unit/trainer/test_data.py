@@ -263,6 +263,53 @@ def test_what_was_left_out_is_said(
     assert line.endswith(" and 2 more")
 
 
+def test_files_that_are_not_named_like_pictures_are_said(
+    pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = pictures / "train" / "001.red_setter"
+    for name in ("a.heic", "b", "c.txt", ".hidden", "inner/d.jfif"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("whatever")
+    (folder / "circle").symlink_to("circle")
+
+    open_splits(pictures)
+
+    prefix = "train/001.red_setter"
+    assert capsys.readouterr().err == (
+        "ignored 5 file(s) whose names are not those of pictures: "
+        f"{prefix}/a.heic, {prefix}/b, {prefix}/c.txt and 2 more\n"
+    )
+
+
+def test_linked_folders_are_read_as_torchvision_reads_them(pictures: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(pictures / "test" / "001.red_setter", elsewhere / "deep")
+    (pictures / "train" / "001.red_setter" / "linked").symlink_to(elsewhere)
+
+    ours = RobustImageFolder(pictures / "train")
+
+    assert len(ours) == 24 + 3
+    assert [(str(path), target) for path, target in ours.samples] == ImageFolder(
+        str(pictures / "train")
+    ).samples
+
+
+@pytest.mark.timeout(20)
+def test_links_in_a_circle_are_followed_once(pictures: Path) -> None:
+    folder = pictures / "train" / "001.red_setter"
+    for name, other in (("inner", "second"), ("second", "inner")):
+        (folder / name).mkdir()
+        (folder / name / "link").symlink_to(folder / other)
+        (folder / name / "up").symlink_to(folder)
+    shutil.copy(folder / "0.jpg", folder / "inner" / "again.jpg")
+
+    split = RobustImageFolder(pictures / "train")
+
+    assert len(split) == 24 + 2  # by its own name, and by the link in the other folder
+    assert split.quarantined == []
+    assert split.ignored == []
+
+
 def test_pictures_that_stand_more_than_once_are_reported_the_worst_first(
     pictures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
