@@ -4,15 +4,14 @@ On a processor OpenVINO, one picture and one thread a stream: several times fast
 depends on nothing but its picture. On a GPU PyTorch, in batches. Called by the job for what the cache lacks.
 """
 
-import json
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from itertools import islice
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
@@ -25,8 +24,8 @@ from tqdm import tqdm
 from trainer.backbones import Classifier
 from trainer.conversion import compile_network, convert
 from trainer.data import RobustImageFolder
-from trainer.failures import NO_SPACE, DiskError
 from trainer.distributed import Group
+from trainer.failures import NO_SPACE, DiskError
 from trainer.features import Features, FeatureTable
 from trainer.loading import ImageBatches, normalise
 from trainer.metrics import write_metrics
@@ -133,6 +132,7 @@ def ensure_features(
         table.refresh()
     return table.features(folder.digests)
 
+
 @contextmanager
 def _room(table: FeatureTable, pictures: int) -> Iterator[None]:
     """Say of a table whose disk is full how much it needs, and what helps."""
@@ -147,7 +147,6 @@ def _room(table: FeatureTable, pictures: int) -> Iterator[None]:
             "put the cache on another disk (--cache or TRAINER_CACHE_DIR), give the job a larger one "
             "(--volume-gb), or do without (--feature-cache false)"
         ) from error
-
 
 
 def _compute(
@@ -176,12 +175,16 @@ def _compute(
 
 def _exchange(table: FeatureTable, group: Group) -> None:
     """Give every host the shards of every other."""
+    if group.size == group.local_size:
+        return
     for source in range(0, group.size, group.local_size):
-        mine = [file.name for file in table.shard_files()] if group.rank == source else []
-        names = json.loads(group.exchange_bytes(json.dumps(mine).encode(), source=source))
-        for name in names if group.size > group.local_size else []:
-            content = (table.folder / name).read_bytes() if group.rank == source else None
-            content = group.exchange_bytes(content, source=source)
+        mine = table.shards() if group.rank == source else iter(())
+        while True:
+            own_name, own_content = next(mine, ("", b""))
+            name = group.exchange_bytes(own_name.encode(), source=source).decode()
+            if not name:
+                break
+            content = group.exchange_bytes(own_content, source=source)
             if group.local_rank == 0:
                 table.take_file(name, content)
 

@@ -127,6 +127,18 @@ class FeatureTable:
                 self._write_shard([records.tobytes() for records in waiting])
         self.refresh()
 
+    def shards(self) -> Iterator[tuple[str, bytes]]:
+        """Name and bytes of every shard, unchecked; of one that is merged meanwhile, the newer one."""
+        given: set[str] = set()
+        while new := [file for file in self.shard_files() if file.name not in given]:
+            for file in new:
+                try:
+                    content = file.read_bytes()
+                except FileNotFoundError:
+                    continue
+                given.add(file.name)
+                yield file.name, content
+
     def shard_files(self) -> list[Path]:
         """The shards as they lie on the disk, unchecked."""
         return sorted(self.folder.glob("features-*.npy"))
@@ -245,6 +257,8 @@ def _write_atomically(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
         with beside.open("wb") as stream:
             stream.writelines(pieces)
         beside.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         beside.unlink(missing_ok=True)
 
@@ -255,5 +269,3 @@ def _remove_leftovers(folder: Path) -> None:
         with suppress(FileNotFoundError):
             if time.time() - file.stat().st_mtime > _LEFT_OVER_SECONDS:
                 file.unlink()
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error

@@ -1,6 +1,8 @@
 """Extraction: in order, as it comes, the same however it is divided; nothing that was computed is lost."""
 
+import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -170,3 +172,53 @@ def test_pytorch_gives_the_same_features_and_leaves_its_caller_alone(
     for places, features in other(folder, range(24), CENTRE):
         assert not torch.is_inference_mode_enabled()
         assert features == pytest.approx(expected[places], abs=1e-3)
+
+
+HOST = """
+import hashlib, sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+from trainer.distributed import process_group
+from trainer.extraction import ensure_features
+from trainer.features import FeatureTable
+
+rank, port, cache = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+digests = [hashlib.sha256(bytes([number])).digest() for number in range(10)]
+environment = {
+    "RANK": rank, "WORLD_SIZE": "2", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1", "GROUP_RANK": rank,
+    "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
+}
+table = FeatureTable(cache, backbone="net", width=1, identity={})
+folder = SimpleNamespace(digests=digests, root=Path("train"))
+
+def extract(folder, places, number):
+    for place in places:
+        yield [place], np.array([[place]], np.float32)
+
+with process_group(environment, device_type="cpu") as group:
+    found = ensure_features(table, folder, 0, build=lambda: extract, group=group)
+    print(found.rows(range(10)).flatten().tolist())
+"""
+
+
+def test_hosts_share_the_work_and_each_has_all_of_it(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    hosts = [
+        subprocess.Popen(
+            [sys.executable, "-c", HOST, str(rank), str(port), str(tmp_path / str(rank))],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+
+    for host in hosts:
+        output, errors = host.communicate(timeout=60)
+        assert host.returncode == 0, errors
+        assert output.splitlines()[-1] == str([float(place) for place in range(10)])
+        assert "features of train: 5 pictures" in errors

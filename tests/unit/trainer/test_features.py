@@ -155,6 +155,22 @@ def shard_of(cache: Path, number: int) -> tuple[str, bytes]:
     return file.name, file.read_bytes()
 
 
+def test_shards_that_another_job_merges_while_they_are_read_are_read_merged(tmp_path: Path) -> None:
+    for number in range(3):
+        name, content = shard_of(tmp_path / "away", number)
+        open_table(tmp_path).take_file(name, content)
+    there = open_table(tmp_path).shards()
+    read = [next(there)]
+
+    open_table(tmp_path).merge()
+    read += there
+
+    copy = open_table(tmp_path / "copy")
+    for name, content in read:
+        copy.take_file(name, content)
+    assert copy.missing(digests(0, 1, 2)) == []
+
+
 def test_features_stay_readable_while_another_process_merges(tmp_path: Path) -> None:
     fill(open_table(tmp_path), 1, 2)
     reader = open_table(tmp_path).features(digests(1, 2))
