@@ -29,10 +29,10 @@ from trainer.distributed import Group
 from trainer.failures import TrainingError
 from trainer.loading import Plan, Source, in_order
 from trainer.optimisation import (
+    Mixture,
     Optimizer,
     Tensors,
     dropout_mask,
-    mix,
     random_generator,
     share_of_peak,
     update_average,
@@ -387,9 +387,12 @@ class _Run:
         """
         done = self.steps_done
         steps = self.settings.epochs * self.plan.steps
+        inputs, targets = (rows.to(self.machine.device, non_blocking=True) for rows in (inputs, targets))
+        mixture = None
+        if self.settings.mixup:
+            mixture, inputs, targets = self.with_partners(inputs, targets, total)
         inputs = self.training.prepare(inputs, self.machine.device)
-        targets = targets.to(self.machine.device, non_blocking=True)
-        counted = self.gradients(inputs, targets, total)
+        counted = self.gradients(inputs, targets, total, mixture)
         if self.share_gradients():
             return False
         self.totals += counted
@@ -400,7 +403,21 @@ class _Run:
             update_average(self.average, self.weights, decay=self.settings.ema, step=done)
         return True
 
-    def gradients(self, inputs: Tensor, targets: Tensor, total: int) -> Tensor:
+    def with_partners(self, inputs: Tensor, targets: Tensor, total: int) -> tuple[Mixture, Tensor, Tensor]:
+        """What mixup mixes, and behind this process's rows those of the others that it needs for that.
+
+        Rows are sent as they were loaded: nothing is decoded twice, and a batch is mixed as by one process.
+        """
+        settings, group = self.settings, self.machine.group
+        whole = Mixture.drawn(total, alpha=settings.mixup, numbers=(settings.seed, self.steps_done))
+        mixture, wanted = whole.part(group.rank, group.size)
+        if group.size > 1:
+            wanted = wanted.to(inputs.device)
+            inputs = torch.cat([inputs, group.gather_rows(inputs)[wanted]])
+            targets = torch.cat([targets, group.gather_rows(targets)[wanted]])
+        return mixture, inputs, targets
+
+    def gradients(self, inputs: Tensor, targets: Tensor, total: int, mixture: Mixture | None) -> Tensor:
         """Gradients of this process's share of the loss; returns loss, right ones and pictures.
 
         Both are unfinished when a stop is requested meanwhile.
@@ -410,7 +427,7 @@ class _Run:
         while True:
             self.optimizer.zero_gradients()
             try:
-                return self._accumulated(inputs, targets, total)
+                return self._accumulated(inputs, targets, total, mixture)
             except torch.OutOfMemoryError as error:
                 if self.piece == 1 or len(inputs) < 2:
                     raise TrainingError(
@@ -425,7 +442,7 @@ class _Run:
                 file=sys.stderr,
             )
 
-    def _accumulated(self, inputs: Tensor, targets: Tensor, total: int) -> Tensor:
+    def _accumulated(self, inputs: Tensor, targets: Tensor, total: int, mixture: Mixture | None) -> Tensor:
         settings, counted = self.settings, torch.zeros_like(self.totals)
         if not len(inputs):
             return counted
@@ -435,9 +452,9 @@ class _Run:
                 return counted
             inputs = torch.cat(features)
         goals = functional.one_hot(targets, self.model.head.out_features).float()
-        if settings.mixup:
-            numbers = (settings.seed, self.steps_done, self.machine.group.rank)
-            inputs, goals = mix(inputs, goals, alpha=settings.mixup, numbers=numbers)
+        if mixture:
+            inputs, goals = mixture.mix(inputs), mixture.mix(goals)
+            targets = targets[: len(goals)]
         for piece, truth, goal, kept in self.pieces(inputs, targets, goals, self._kept(total)):
             logits = self.model.head((piece if settings.frozen else self.features(piece)) * kept)
             loss = functional.cross_entropy(

@@ -6,6 +6,7 @@ All of it is a function of the step's number; nothing but the momentum has a sta
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -85,18 +86,31 @@ def dropout_mask(size: int, width: int, *, share: float, generator: torch.Genera
     return kept / (1 - share)
 
 
-def mix(inputs: Tensor, targets: Tensor, *, alpha: float, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Mixup (Zhang et al. 2018): each input and its target (N, classes) mixed with another one's.
+@dataclass(frozen=True)
+class Mixture:
+    """Mixup (Zhang et al. 2018): each row mixed with another one's, all by one share."""
 
-    One share for the batch, from Beta(alpha, alpha); it and the partners follow from `numbers`.
-    """
-    random = np.random.default_rng(numbers)
-    share = random.beta(alpha, alpha)
-    partner = torch.from_numpy(random.permutation(len(inputs))).to(inputs.device)
-    return (
-        share * inputs + (1 - share) * inputs[partner],
-        share * targets + (1 - share) * targets[partner],
-    )
+    share: float
+    partners: Tensor  # the row with which each is mixed
+
+    @classmethod
+    def drawn(cls, size: int, *, alpha: float, numbers: Sequence[int]) -> "Mixture":
+        """That of a batch; the share, from Beta(alpha, alpha), and the partners follow from `numbers`."""
+        random = np.random.default_rng(numbers)
+        return cls(random.beta(alpha, alpha), torch.from_numpy(random.permutation(size)))
+
+    def part(self, rank: int, ranks: int) -> tuple["Mixture", Tensor]:
+        """The mixture of rows rank, rank + ranks, …, and the other ranks' rows that it wants behind them."""
+        wanted = self.partners[rank::ranks]
+        own = wanted % ranks == rank
+        places = wanted // ranks
+        places[~own] = len(wanted) + torch.arange(int((~own).sum()))
+        return Mixture(self.share, places), wanted[~own]
+
+    def mix(self, rows: Tensor) -> Tensor:
+        """As many mixed rows as there are partners, of the first rows."""
+        partners = self.partners.to(rows.device)
+        return self.share * rows[: len(partners)] + (1 - self.share) * rows[partners]
 
 
 def update_average(average: Tensors, weights: Tensors, *, decay: float, step: int) -> None:

@@ -20,7 +20,7 @@ import pytest
 
 from trainer.distributed import ALONE, Group, process_group
 from trainer.failures import DataError
-from trainer.termination import Stop
+from trainer.termination import Stop, Terminated
 
 Work = Callable[[Group], Any]
 BIG = 20 * 2**20
@@ -95,6 +95,47 @@ def all_stopped(group: Group) -> Any:
     group.barrier()
 
 
+def train(group: Group, *, stop_rank: int = -1) -> Any:
+    """Two epochs of a head on features with mixup; a rank may be asked to stop while it loads a batch."""
+    import tempfile
+
+    import torch
+
+    from trainer.config import Hyperparameters
+    from trainer.engine import HeadOnly, Machine, fit
+    from trainer.loading import FeatureBatches
+
+    class Rows(FeatureBatches):
+        def _rows(self, request: list[tuple[int, int]], samples: list[int]) -> torch.Tensor:
+            self.loaded = getattr(self, "loaded", 0) + 1
+            stop.requested |= group.rank == stop_rank and self.loaded == 5
+            return rows[samples]
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    rows, targets = torch.randn(21, 5), [0, 1, 2] * 7
+    head, stop = torch.nn.Linear(5, 3), Stop()
+    settings = Hyperparameters(epochs=2, batch_size=8, learning_rate=0.1, mixup=0.4, dropout=0.2)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            fit(
+                HeadOnly(head),
+                Rows({}, targets),
+                Rows({}, targets),
+                settings,
+                Machine(torch.device("cpu"), torch.float32, group, stop),
+                checkpoints=Path(folder),
+                report=lambda *_: None,
+            )
+        except Terminated:
+            return sorted(file.name[:13] for file in Path(folder).iterdir())
+    return head.weight.tolist()
+
+
+def train_until_stopped(group: Group) -> Any:
+    return train(group, stop_rank=1)
+
+
 SCENARIOS: dict[str, tuple[int, int, Work]] = {  # name: ranks, ranks a host, work
     "two": (2, 2, compute),
     "three": (3, 1, compute),
@@ -107,6 +148,10 @@ SCENARIOS: dict[str, tuple[int, int, Work]] = {  # name: ranks, ranks a host, wo
     "killed beside": (3, 2, ends(killed)),
     "stopped elsewhere": (2, 1, ends(stopped)),
     "waiting": (2, 1, all_stopped),
+    "train alone": (1, 1, train),
+    "train together": (2, 1, train),
+    "train by three": (3, 1, train),
+    "train until stopped": (2, 1, train_until_stopped),
 }
 
 
@@ -270,6 +315,26 @@ def test_a_stop_of_all_hosts_also_ends_a_rank_that_waits_for_one_that_does_not_c
     for rank in (0, 1):
         assert outcomes.of("waiting", rank)["ending"] == "Terminated"
         assert outcomes.of("waiting", rank)["seconds"] < 15
+
+
+@pytest.mark.parametrize(("name", "size"), [("train together", 2), ("train by three", 3)])
+def test_several_processes_train_what_one_does_with_mixup_too(
+    outcomes: Outcomes, name: str, size: int
+) -> None:
+    alone = outcomes.of("train alone", 0)
+    assert alone["ending"] == "result", alone
+    for rank in range(size):
+        together = outcomes.of(name, rank)
+        assert together["ending"] == "result", together
+        for row, expected in zip(together["text"], alone["text"], strict=True):
+            assert row == pytest.approx(expected, abs=1e-5)
+
+
+def test_all_give_up_the_step_in_which_one_is_asked_to_stop(outcomes: Outcomes) -> None:
+    """The first process, which writes, was not asked itself: an epoch, a step, and one that is given up."""
+    saved = [outcomes.of("train until stopped", rank)["text"] for rank in (0, 1)]
+
+    assert saved == [["step-00000003", "step-00000004"], []]
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ from torch import nn
 
 from trainer.config import Hyperparameters
 from trainer.optimisation import (
+    Mixture,
     Optimizer,
     dropout_mask,
-    mix,
     random_generator,
     share_of_peak,
     update_average,
@@ -128,14 +128,25 @@ def test_dropout_leaves_out_its_share_and_keeps_the_mean() -> None:
 def test_mixup_mixes_inputs_and_targets_by_one_share() -> None:
     inputs, targets = torch.eye(6), torch.eye(6)
 
-    mixed, goals = mix(inputs, targets, alpha=0.4, numbers=(1, 2))
+    def mixture(*numbers: int) -> Mixture:
+        return Mixture.drawn(6, alpha=0.4, numbers=numbers)
+
+    mixed, goals = mixture(1, 2).mix(inputs), mixture(1, 2).mix(targets)
 
     assert torch.equal(mixed, goals)
     torch.testing.assert_close(goals.sum(1), torch.ones(6))
-    again, _ = mix(inputs, targets, alpha=0.4, numbers=(1, 2))
-    other, _ = mix(inputs, targets, alpha=0.4, numbers=(1, 3))
-    assert torch.equal(again, mixed)
-    assert not torch.equal(other, mixed)
+    assert torch.equal(mixture(1, 2).mix(inputs), mixed)
+    assert not torch.equal(mixture(1, 3).mix(inputs), mixed)
+
+
+@given(size=st.integers(1, 12), ranks=st.integers(1, 5))
+def test_the_ranks_together_mix_what_one_mixes(size: int, ranks: int) -> None:
+    rows, whole = torch.eye(size), Mixture.drawn(size, alpha=0.4, numbers=(1, 2))
+    expected = whole.mix(rows)
+
+    for rank in range(ranks):
+        part, wanted = whole.part(rank, ranks)
+        assert torch.equal(part.mix(torch.cat([rows[rank::ranks], rows[wanted]])), expected[rank::ranks])
 
 
 def test_the_average_follows_the_weights_and_forgets_its_start() -> None:
