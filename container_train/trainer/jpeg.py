@@ -87,8 +87,10 @@ def _find_scans(content: bytes) -> list[_Scan]:
             found = _END.search(content, after)
             end = found.start() if found else len(content)
             first, last, bits = header[-3:]
-            # Zeros are the shortest codes; nothing but flat blocks needs "no more coefficients" among them.
-            flat = first == 0 and (last == 0 or not any(shortest.values()))
+            # Zeros are the shortest code; of flat blocks it means "no difference" or "no more to come".
+            codes = [meaning for table, meaning in shortest.items() if (table < 0x10) == (last == 0)]
+            may_be_all_zero = not all(codes) if last == 0 else not any(codes)
+            flat = first == 0 and (bits >= 0x10 or may_be_all_zero)
             scans.append(_Scan(after, end, header[:-3:2], range(first, last + 1), bits & 15, flat))
         else:
             if found[0][-1] == 0xC4:
@@ -98,12 +100,11 @@ def _find_scans(content: bytes) -> list[_Scan]:
 
 
 def _find_shortest_codes(tables: bytes) -> dict[int, int]:
-    """What the code of zeros alone means, for each Huffman table of a segment that codes no mean values."""
+    """What the code of zeros alone means, for each Huffman table of a segment."""
     shortest = {}
     while len(tables) > 17:
         size = 17 + sum(tables[1:17])
-        if tables[0] >= 0x10:
-            shortest[tables[0]] = tables[17]
+        shortest[tables[0]] = tables[17]
         tables = tables[size:]
     return shortest
 

@@ -263,7 +263,14 @@ def photograph(dogs: Path) -> Image.Image:
         lambda whole: whole[: len(whole) // 4] + whole[-2:],
         lambda whole: whole[: len(whole) * 97 // 100] + whole[-2:],
     ],
-    ids=["half zeros", "half zeros and an end", "a page of zeros", "half", "quarter", "nearly all"],
+    ids=[
+        "half zeros",
+        "half zeros and an end",
+        "a page of zeros",
+        "half",
+        "quarter",
+        "nearly all",
+    ],
 )
 def test_a_jpeg_that_the_decoder_completes_with_grey_is_no_picture(
     photograph: Image.Image, options: dict[str, Any], harm: Callable[[bytes], bytes]
@@ -272,6 +279,12 @@ def test_a_jpeg_that_the_decoder_completes_with_grey_is_no_picture(
 
     assert decode(whole).size == photograph.size
     assert reason(harm(whole)).startswith(("damaged: ", "truncated: "))
+
+
+def test_a_hole_in_the_first_scan_of_a_progressive_jpeg_is_seen() -> None:
+    whole = encoded(NOISE.resize((600, 400), Image.Resampling.NEAREST), "JPEG", progressive=True)
+
+    assert reason(whole[:1_000] + bytes(1_000) + whole[2_000:]) == "damaged: a part of its data is missing"
 
 
 @pytest.mark.parametrize("options", KINDS_OF_JPEG.values(), ids=KINDS_OF_JPEG)
