@@ -232,11 +232,8 @@ def wait_for(tmp_path: Path, done: int, *, running: int) -> list[Trial]:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         time.sleep(0.1)
-        if (tmp_path / "runs/search/study.db").exists():
-            try:
-                trials = local_search.attach("search", tmp_path / "runs", None)[0].trials()
-            except SettingsError:  # it is being made
-                continue
+        if list((tmp_path / "runs/search").glob("search-*")):  # the first trial's folder: the study is made
+            trials = local_search.attach("search", tmp_path / "runs", None)[0].trials()
             states = [trial.status for trial in trials]
             if states.count("Completed") >= done and states.count("InProgress") >= running:
                 return trials
