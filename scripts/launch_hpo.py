@@ -20,7 +20,15 @@ import os
 import sys
 
 from launcher import arguments as command
-from launcher import aws_search, backends, command_line, local_search, search_arguments, search_results
+from launcher import (
+    aws_search,
+    backends,
+    command_line,
+    local_search,
+    search_arguments,
+    search_results,
+    tuning_request,
+)
 from launcher.aws_search import AwsSearch
 from launcher.errors import SettingsError
 
@@ -38,7 +46,7 @@ def main() -> int:
     arguments = parse_arguments()
     if arguments.dry_run:
         request = search_arguments.request_of(arguments)
-        print(command.as_json([("CreateHyperParameterTuningJob", request)]))
+        print(command.as_json([(tuning_request.OPERATION, request)]))
     elif arguments.backend == search_arguments.AWS:
         search_on_aws(arguments)
     else:

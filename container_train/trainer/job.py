@@ -4,7 +4,6 @@ Each backbone becomes a member (`trainer.members`); several members answer toget
 answer.
 """
 
-import hashlib
 import json
 import os
 import platform
@@ -32,7 +31,7 @@ from trainer.export import Provenance, export_artifact
 from trainer.failures import DataError
 from trainer.loading import normalise
 from trainer.locations import Locations
-from trainer.members import Job, Member, train_member
+from trainer.members import Job, Member, samples_sha256, train_member
 from trainer.precision import choose_device, choose_precision
 from trainer.predictions import write_predictions
 from trainer.scorecard import Scorecard, confusion_matrix, score, write_report_card
@@ -96,7 +95,7 @@ def prepare(
 
 def _require_same_pictures(splits: Mapping[str, RobustImageFolder], group: Group) -> None:
     """Raise `DataError` where a host has other pictures than the first: a batch names them by number."""
-    own = {name: (len(split), _fingerprint(split)) for name, split in splits.items()}
+    own = {name: (len(split), samples_sha256(split)) for name, split in splits.items()}
     first = json.loads(group.exchange_bytes(json.dumps(own).encode(), source=0))
     for name, split in splits.items():
         if own[name] != tuple(first[name]):
@@ -105,14 +104,6 @@ def _require_same_pictures(splits: Mapping[str, RobustImageFolder], group: Group
                 f"the {len(split)} pictures of {split.root} on this host are not the {first[name][0]} of the "
                 f"first host: every host needs the very same files{left_out}"
             )
-
-
-def _fingerprint(split: RobustImageFolder) -> str:
-    """A digest of what the samples are, in their order."""
-    digest = hashlib.sha256(json.dumps([split.classes, list(split.targets)]).encode())
-    for picture in split.digests:
-        digest.update(picture)
-    return digest.hexdigest()
 
 
 def train(job: Job) -> Trained:

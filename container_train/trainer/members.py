@@ -215,10 +215,16 @@ def _extractor_builder(job: Job, backbone: Backbone, weights: Weights) -> Any:
 def _checkpoints(job: Job, backbone: Backbone, weights: Weights) -> Path:
     """The folder of this very training: other settings, pictures or weights have another."""
     settings = {name: value for name, value in job.settings.as_dict().items() if name not in _NO_INFLUENCE}
-    pictures = hashlib.sha256()
-    for split in (job.splits["train"], job.splits["valid"]):
-        pictures.update(json.dumps([split.classes, list(split.targets)]).encode())
-        pictures.update(b"".join(split.digests))
-    identity = json.dumps([settings, weights.sha256, pictures.hexdigest()], sort_keys=True)
+    pictures = samples_sha256(job.splits["train"], job.splits["valid"])
+    identity = json.dumps([settings, weights.sha256, pictures], sort_keys=True)
     digest = hashlib.sha256(identity.encode()).hexdigest()[:16]
     return job.locations.checkpoints / f"{backbone.name.replace(':', '-')}-{digest}"
+
+
+def samples_sha256(*splits: RobustImageFolder) -> str:
+    """A digest of what the samples are: classes, targets and contents, in their order."""
+    digest = hashlib.sha256()
+    for split in splits:
+        digest.update(json.dumps([split.classes, list(split.targets)]).encode())
+        digest.update(b"".join(split.digests))
+    return digest.hexdigest()

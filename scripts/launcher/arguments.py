@@ -32,11 +32,11 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpF
         return super()._get_help_string(action) if action.default or action.default == 0 else action.help
 
 
-def add_backend(to: argparse.ArgumentParser) -> None:
-    """Add --backend."""
+def add_backend(to: argparse.ArgumentParser, *more: str) -> None:
+    """Add --backend, with `more` names than those of this machine."""
     to.add_argument(
         "--backend",
-        choices=backends.NAMES,
+        choices=(*backends.NAMES, *more),
         default="auto",
         help="where to run; auto: docker if an engine answers",
     )

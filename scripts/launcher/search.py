@@ -5,14 +5,15 @@ Called by scripts/launch_hpo.py; `tuning_request` turns it into the request of t
 
 import tomllib
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from launcher.errors import SettingsError
 
 DEFAULT_FILE = Path(__file__).resolve().parents[2] / "config/hpo.toml"
-STRATEGIES = ("Bayesian", "Random", "Hyperband", "Grid")
+Strategy = Literal["Bayesian", "Random", "Hyperband", "Grid"]
+STRATEGIES = get_args(Strategy)
 Scale = Literal["Auto", "Linear", "Logarithmic", "ReverseLogarithmic"]
 
 
@@ -64,7 +65,7 @@ class Hyperband(_Section):
 class Search(_Section):
     """The whole file."""
 
-    strategy: Literal["Bayesian", "Random", "Hyperband", "Grid"] = "Bayesian"
+    strategy: Strategy = "Bayesian"
     objective: str = "validation:accuracy"
     goal: Literal["Maximize", "Minimize"] = "Maximize"
     max_trials: PositiveInt = 6

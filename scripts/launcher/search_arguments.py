@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-from launcher import arguments, backends, jobs, search, tuning_request
+from launcher import arguments, jobs, search, tuning_request
 from launcher.errors import SettingsError
 from launcher.requests import TRAINING_INSTANCE, Request
 
@@ -17,12 +17,7 @@ STORAGE = "SEARCH_STORAGE"  # in the environment a password is in no process lis
 
 def add(to: argparse.ArgumentParser) -> None:
     """Add what a search for hyperparameters is made from."""
-    to.add_argument(
-        "--backend",
-        choices=(*backends.NAMES, AWS),
-        default="auto",
-        help="where to run; auto: docker if an engine answers",
-    )
+    arguments.add_backend(to, AWS)
     arguments.add_training(to, needs_data=False)
     group = to.add_argument_group("search (what is not given is in the file)")
     group.add_argument("--config", type=Path, default=search.DEFAULT_FILE, metavar="FILE.toml")

@@ -58,11 +58,6 @@ class Study:
         self._ends = config.get("TuningJobCompletionCriteria", {})
         self._limit = config["ResourceLimits"].get("MaxNumberOfTrainingJobs") or _combinations(self._space)
 
-    @property
-    def names(self) -> list[str]:
-        """The searched hyperparameters."""
-        return [each.name for each in self._space]
-
     def values(self, trial: optuna.Trial) -> dict[str, str]:
         """Choose a trial's hyperparameters; returns them as texts."""
         return {each.name: each.text(each.suggest(trial)) for each in self._space}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-Status = Literal["Pending", "InProgress", "Completed", "Stopped", "Failed"]
+Status = Literal["InProgress", "Completed", "Stopped", "Failed"]
 
 
 @dataclass(frozen=True)

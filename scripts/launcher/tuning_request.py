@@ -6,10 +6,9 @@ dictionary is sent to AWS, or carried out on this machine by `tuner`.
 
 import json
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from launcher import requests, search_space
+from launcher import requests, search_space, trials
 from launcher.errors import SettingsError
 from launcher.requests import Request
 from launcher.search import Range, Search
@@ -25,7 +24,6 @@ _SHARED = (
     "StoppingCondition", "EnableNetworkIsolation", "CheckpointConfig",
 )  # fmt: skip
 _SPOT_PATIENCE = 2  # how many times a trial's own time it may wait for a spare machine, its run included
-_NAME_LENGTH = 32  # of a tuning job; the trials' names begin with it
 
 
 def tuning_job(name: str, search: Search, training: Request, *, parents: Sequence[str] = ()) -> Request:
@@ -241,14 +239,6 @@ def _value_faults(values: Mapping[str, str]) -> Iterator[str]:
 
 
 def _decoded(text: str) -> str:
-    """Read a value as the toolkit does: JSON where it is JSON, else the text itself."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return text
+    """Read a value as the toolkit does, and leave it a text."""
+    value = trials.decoded(text)
     return value if isinstance(value, str) else text
-
-
-def new_name(name: str) -> str:
-    """Cut a name to what a tuning job's may be long."""
-    return re.sub(r"-+$", "", name[:_NAME_LENGTH])
