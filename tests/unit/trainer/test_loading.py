@@ -112,9 +112,10 @@ def test_loader_processes_outlive_a_stop_of_the_process_group_but_not_their_pare
 ) -> None:
     batches = ImageBatches(folder, VIEWS, workers=2, batch_size=4)
     requests = [[(sample, 0)] for sample in range(20)]
+    others = set(psutil.Process().children())  # of earlier tests of this process
     loaded = batches.load(requests)
     next(loaded), next(loaded)  # one of each worker: both have begun
-    workers = psutil.Process().children()
+    workers = sorted(set(psutil.Process().children()) - others, key=lambda worker: worker.pid)
 
     subprocess.run(["kill", *(str(worker.pid) for worker in workers)], check=True)
 
