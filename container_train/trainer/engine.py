@@ -37,11 +37,10 @@ from trainer.optimisation import (
     share_of_peak,
     update_average,
 )
+from trainer.pieces import in_pieces, out_of_memory, piece_size
 from trainer.termination import Stop, Terminated
 
 Report = Callable[[dict[str, float], int], None]
-
-_PROCESSOR_PIECE = 4 * 3 * 224 * 224  # numbers: four pictures, a second of ResNet50's training on two cores
 
 
 class Network(Protocol):
@@ -200,36 +199,6 @@ def anyone(machine: Machine) -> bool:
     return bool(asked.item())
 
 
-def piece_size(inputs: Tensor) -> int:
-    """How many of the inputs go through a network at once, memory permitting.
-
-    A processor takes no more than it does in about a second, because a stop is heard only between pieces.
-    It follows from the inputs' shape alone, so a run that goes on divides its batches as it did before.
-    """
-    if inputs.device.type != "cpu":
-        return max(1, len(inputs))
-    return max(1, _PROCESSOR_PIECE // max(1, math.prod(inputs.shape[1:])))
-
-
-def in_pieces(compute: Callable[[Tensor], Tensor], inputs: Tensor, stop: Stop) -> Iterator[Tensor]:
-    """What `compute` makes of the inputs, piece by piece; ends early when a stop is requested."""
-    for piece in inputs.split(piece_size(inputs)):
-        if stop.requested:
-            return
-        yield _by_halves(compute, piece)
-
-
-def _by_halves(compute: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
-    """`compute(inputs)`, by halves where the whole exhausts the GPU's memory."""
-    try:
-        return compute(inputs)
-    except torch.OutOfMemoryError:
-        if len(inputs) < 2:
-            raise
-    torch.cuda.empty_cache()
-    return torch.cat([_by_halves(compute, half) for half in inputs.chunk(2)])
-
-
 class _Run:
     """One training run, between its checkpoints."""
 
@@ -263,7 +232,7 @@ class _Run:
         self.totals = torch.zeros(3, dtype=torch.float64, device=machine.device)  # loss, right ones, pictures
         self.seconds, self.waited = 0.0, 0.0  # spent on the epoch, and in it waiting for data
         self.piece = settings.batch_size  # pictures that go through the network at once
-        self.extract = _compiled(model.extract) if settings.compile else model.extract
+        self.extract = _compiled(model.extract) if settings.compile and not settings.cached else model.extract
 
     def begin(self) -> None:
         """Remember the weights that training begins with."""
@@ -430,10 +399,7 @@ class _Run:
                 return self._accumulated(inputs, targets, total, mixture)
             except torch.OutOfMemoryError as error:
                 if self.piece == 1 or len(inputs) < 2:
-                    raise TrainingError(
-                        "a single picture exhausts the GPU's memory: freeze more layers (unfreeze), lower "
-                        "crop, or choose an instance with a larger GPU"
-                    ) from error
+                    raise out_of_memory() from error
             self.piece = -(-min(self.piece, len(inputs)) // 2)
             torch.cuda.empty_cache()
             print(

@@ -29,6 +29,7 @@ from trainer.failures import NO_SPACE, DiskError
 from trainer.features import Features, FeatureTable
 from trainer.loading import ImageBatches, normalise
 from trainer.metrics import write_metrics
+from trainer.pieces import by_halves
 from trainer.views import Pixels, Views
 
 Array = npt.NDArray[np.float32]
@@ -85,7 +86,7 @@ def processor_extractor(
 def gpu_extractor(
     model: Classifier, views: Views, *, device: torch.device, precision: torch.dtype, workers: int
 ) -> Extractor:
-    """Features with PyTorch on `device`, in batches."""
+    """Features with PyTorch on `device`, in batches, smaller ones where its memory is small."""
     model = model.to(device).to(memory_format=torch.channels_last).eval()
 
     def extract(folder: RobustImageFolder, indices: Sequence[int], number: int) -> Extracted:
@@ -97,7 +98,8 @@ def gpu_extractor(
                 torch.inference_mode(),
                 torch.autocast(device.type, precision, enabled=precision != torch.float32),
             ):
-                features = model.extract(batches.prepare(pixels, device)).float().cpu().numpy()
+                inputs = batches.prepare(pixels, device)
+                features = by_halves(model.extract, inputs).float().cpu().numpy()
             yield piece, features  # outside: a generator's caller would run in inference mode as well
 
     return extract

@@ -492,6 +492,17 @@ def test_a_compiled_network_trains_the_same_weights(tmp_path: Path) -> None:
         torch.testing.assert_close(compiled[name], tensor, rtol=1e-3, atol=1e-4)
 
 
+def test_cached_features_leave_nothing_to_compile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
+    monkeypatch.delenv("CXX", raising=False)
+    plain, asked = (
+        train(tmp_path / str(asked), replace(SETTINGS, feature_cache=True, compile=asked)).weights
+        for asked in (False, True)
+    )
+
+    assert all(torch.equal(asked[name], tensor) for name, tensor in plain.items())
+
+
 def test_compiling_without_a_compiler_is_refused_with_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

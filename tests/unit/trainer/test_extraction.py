@@ -9,9 +9,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor, nn
 
 from trainer import extraction
 from trainer.backbones import Classifier, build_classifier, find_backbone
@@ -172,6 +174,30 @@ def test_pytorch_gives_the_same_features_and_leaves_its_caller_alone(
     for places, features in other(folder, range(24), CENTRE):
         assert not torch.is_inference_mode_enabled()
         assert features == pytest.approx(expected[places], abs=1e-3)
+
+
+class SmallMemory(nn.Sequential):
+    """A backbone that holds no more than five pictures at once."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        if len(images) > 5:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        answer: Tensor = super().forward(images)
+        return answer
+
+
+def test_a_gpu_without_room_for_a_batch_gives_the_same_features(folder: Watched) -> None:
+    def features(small: bool) -> list[npt.NDArray[np.float32]]:
+        model = network()
+        if small:
+            model.backbone.__class__ = SmallMemory
+        device = torch.device("cpu")
+        extract = gpu_extractor(model, VIEWS, device=device, precision=torch.float32, workers=0)
+        return [features for _, features in extract(folder, range(24), CENTRE)]
+
+    assert np.concatenate(features(small=True)) == pytest.approx(
+        np.concatenate(features(small=False)), abs=1e-5
+    )
 
 
 HOST = """
