@@ -29,6 +29,11 @@ def cpu_share(environment: Mapping[str, str]) -> int:
     return max(1, cpu_limit() // int(environment.get(PARALLEL_JOBS, "1")))
 
 
+def process_share(environment: Mapping[str, str]) -> int:
+    """This process's part of the job's, at least 1: torchrun says how many it has started on this machine."""
+    return max(1, cpu_share(environment) // int(environment.get("LOCAL_WORLD_SIZE", "1")))
+
+
 def _lineage(root: Path, membership: Path, *, controller: str) -> list[Path]:
     """The process's group below `root` and its parents: a quota on any of them binds."""
     try:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from trainer.backbones import Classifier
 from trainer.calibration import fit_temperature
 from trainer.config import Hyperparameters
-from trainer.cpus import cpu_share
+from trainer.cpus import process_share
 from trainer.data import RobustImageFolder, load_splits
 from trainer.distributed import Group, process_group
 from trainer.engine import Evaluation, Machine, evaluate
@@ -64,9 +64,8 @@ class Trained:
 def open_machine(settings: Hyperparameters, stop: Stop) -> Iterator[Machine]:
     """This process's part of the machine, and its group where torchrun has started several."""
     device = choose_device(int(os.environ.get("LOCAL_RANK", "0")))
-    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     # A head on cached features is too small to be worth a second thread.
-    torch.set_num_threads(1 if settings.cached else max(1, cpu_share(os.environ) // processes))
+    torch.set_num_threads(1 if settings.cached else process_share(os.environ))
     kind: Literal["cuda", "cpu"] = "cuda" if device.type == "cuda" else "cpu"
     with process_group(os.environ, device_type=kind, timeout=_PATIENCE) as group:
         yield Machine(device, choose_precision(device, mixed=settings.mixed_precision), group, stop)

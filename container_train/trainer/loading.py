@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from trainer.cpus import cpu_share
+from trainer.cpus import process_share
 from trainer.data import RobustImageFolder
 from trainer.features import Features
 from trainer.views import MEAN, STD, Views
@@ -143,7 +144,9 @@ class ImageBatches:
     def load(self, requests: Iterable[Request]) -> Iterator[Batch]:
         """Decode the pictures of each request."""
         self._requests.current = requests
-        yield from self._loader
+        with _sigterm_held():
+            batches = iter(self._loader)
+        yield from batches
 
     def prepare(self, inputs: Tensor, device: torch.device) -> Tensor:
         """To the device, normalised."""
@@ -157,13 +160,13 @@ def normalise(pixels: Tensor) -> Tensor:
 
 
 def worker_count(wanted: int, *, batch_bytes: int) -> int:
-    """How many loader processes to start: -1 is one per processor, at most 16.
+    """How many loader processes to start: -1 is one for each CPU of this process, at most 16.
 
     Batches travel through shared memory, of which a container has 64 MiB unless told otherwise, and
     a worker that finds it full dies with a bus error: so no more workers than five batches each fit.
     """
     if wanted < 0:
-        wanted = min(_MOST_WORKERS, cpu_share(os.environ))
+        wanted = min(_MOST_WORKERS, process_share(os.environ))
     fitting = shutil.disk_usage("/dev/shm").free // (5 * batch_bytes)  # noqa: S108
     if fitting < wanted:
         print(
@@ -174,9 +177,18 @@ def worker_count(wanted: int, *, batch_bytes: int) -> int:
     return min(wanted, fitting)
 
 
+@contextmanager
+def _sigterm_held() -> Iterator[None]:
+    """SIGTERM waits inside; to processes that are started meanwhile it stays blocked."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _obey_only_parent(worker: int) -> None:
     """A stop of the whole process group is the parent's to answer; only its own SIGTERM ends a worker."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     threading.Thread(target=_end_when_told_by, args=(os.getppid(),), daemon=True).start()
 
 

@@ -21,6 +21,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from trainer.cpus import cpu_share
 from trainer.images import UnreadableError, decode, read_file
 
 _Result = TypeVar("_Result")
@@ -29,7 +30,7 @@ _Row = tuple[bytes, int, int, int, bytes, str | None, int]
 
 _BATCH = 256  # files that wait for a thread at a time: a queue of all of them would take memory
 _SAVE_EVERY = 0.5  # seconds: what a killed scan loses
-_RULES = 2  # what is said of a file by other rules is not believed; count up when `trainer.images` changes
+_RULES = 3  # what is said of a file by other rules is not believed; count up when `trainer.images` changes
 _KEPT = 4  # of each path: so many data sets that are mounted at the same place in turn are remembered
 _NO_FILE = (-1, -1, -1)
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
@@ -84,7 +85,7 @@ def _look_at(
         return _scan_file(root / files[index])
 
     with (
-        ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool,
+        ThreadPoolExecutor(max_workers=cpu_share(os.environ)) as pool,
         tqdm(total=len(missing), desc=label, unit="file", disable=None) as progress,
     ):
         for start in range(0, len(missing), _BATCH):

@@ -18,6 +18,7 @@ Pixels = npt.NDArray[np.uint8]
 Box = tuple[float, float, float, float]
 
 CENTRE = 0  # the number of the view that evaluation and serving use
+_RULES = 1  # count up when a picture's views become others: their cached features are then made anew
 _RATIOS = (3 / 4, 4 / 3)
 _MAX_RESIZED_PIXELS = 20_000_000  # a strip of 1 × 50,000,000 would be resized to gigabytes
 
@@ -79,7 +80,7 @@ class Views:
     def as_dict(self, number: int) -> dict[str, Any]:
         """What identifies view `number`, for the key of the feature cache."""
         kind = {"view": "centre"} if number == CENTRE else {"view": number, "min_area": self.min_area}
-        return {"resize": self.size.resize, "crop": self.size.crop, **kind}
+        return {"resize": self.size.resize, "crop": self.size.crop, "rules": _RULES, **kind}
 
 
 def centre(image: Image.Image, size: Preprocessing) -> Image.Image:

@@ -1,5 +1,6 @@
 """A view is what serving sees, or a random crop that follows from the picture's content and its number."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,16 @@ def test_a_random_crop_follows_from_content_and_number_alone() -> None:
     assert look(DIGEST, 1) == look(DIGEST, 1)
     assert len({look(DIGEST, number) for number in range(6)}) == 6
     assert look(DIGEST, 1) != look(DIGEST[::-1], 1)
+
+
+def test_features_are_made_anew_when_the_views_of_a_picture_become_others() -> None:
+    """Where this fails, count `_RULES` up: caches out there hold features of the old views."""
+    views = Views(Preprocessing(80, 64), 0.3)
+    seen = [views.pixels(picture(120, 90), digest=DIGEST, number=number).tobytes() for number in range(20)]
+
+    rules = views.as_dict(CENTRE)["rules"]
+
+    assert (rules, hashlib.sha256(b"".join(seen)).hexdigest()[:16]) == (1, "70db63c07d7c8a0e")
 
 
 @settings(max_examples=60, deadline=None)
