@@ -1,6 +1,9 @@
 """Marks each test by the folder it lies in, and brings the pictures that tests look at."""
 
 import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -33,3 +36,35 @@ def dogs() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no photographs: {folder} is not there")
     return folder
+
+
+@pytest.fixture
+def mount_disk() -> Iterator[Callable[[Path, str], Path]]:
+    """Put a file system of a size, such as `64k` or `6m`, at a folder, made where it is not there."""
+    disks: list[Path] = []
+
+    def mount(folder: Path, size: str) -> Path:
+        folder.mkdir(exist_ok=True)
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+        if subprocess.run(command, check=False).returncode:
+            pytest.skip("a full disk needs the right to mount a tmpfs")
+        disks.append(folder)
+        return folder
+
+    yield mount
+    for disk in disks:
+        subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+@pytest.fixture
+def fill() -> Callable[[Path], Path]:
+    """Take all room of a small disk; returns the file that has it."""
+
+    def filled(disk: Path) -> Path:
+        ballast = disk / "ballast"
+        with suppress(OSError), ballast.open("wb", buffering=0) as stream:
+            while True:
+                stream.write(bytes(4096))
+        return ballast
+
+    return filled

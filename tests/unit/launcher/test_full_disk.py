@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,22 +12,11 @@ SCRIPTS = Path(__file__).parents[3] / "scripts"
 
 
 @pytest.fixture
-def full_disk(tmp_path: Path) -> Iterator[Path]:
+def full_disk(tmp_path: Path, mount_disk: Callable[[Path, str], Path], fill: Callable[[Path], Path]) -> Path:
     """A file system without a free byte."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], check=False).returncode:
-        pytest.skip("a full disk needs the right to mount a tmpfs")
-    try:
-        with (
-            (folder / "ballast").open("wb", buffering=0) as ballast,
-            pytest.raises(OSError, match="No space"),
-        ):
-            while True:
-                ballast.write(bytes(4096))
-        yield folder
-    finally:
-        subprocess.run(["umount", folder], check=True)
+    disk = mount_disk(tmp_path / "disk", "64k")
+    fill(disk)
+    return disk
 
 
 @pytest.fixture

@@ -7,10 +7,8 @@ import multiprocessing
 import os
 import random
 import resource
-import shutil
 import signal
 import struct
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -335,23 +333,12 @@ def test_with_none_whole_it_says_that_the_run_begins_anew(tmp_path: Path, capsys
 # A disk that does not take it
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one megabyte."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("a file system can only be mounted as root, in a container that may")
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
-
-
 def test_on_a_full_disk_training_goes_on_and_saves_again_when_there_is_room(
-    small_disk: Path, capsys: Said
+    tmp_path: Path, mount_disk: Callable[[Path, str], Path], fill: Callable[[Path], Path], capsys: Said
 ) -> None:
+    small_disk = mount_disk(tmp_path / "small", "1m")
     save(small_disk, 1)
-    (small_disk / "other").write_bytes(bytes(900_000))
+    ballast = fill(small_disk)
 
     assert not save_checkpoint(small_disk, checkpoint(2, size=20_000))
 
@@ -363,7 +350,7 @@ def test_on_a_full_disk_training_goes_on_and_saves_again_when_there_is_room(
     assert files(small_disk) == ["", "step-00000001"]
     assert same(newest_checkpoint(small_disk), checkpoint(1))
 
-    (small_disk / "other").unlink()
+    ballast.unlink()
     assert save_checkpoint(small_disk, checkpoint(3, size=20_000))
     assert same(newest_checkpoint(small_disk), checkpoint(3, size=20_000))
 

@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -281,41 +281,25 @@ def test_an_empty_database_is_as_good_as_none(root: Path, cache: Path) -> None:
     assert not read_again(root, cache)
 
 
-@contextlib.contextmanager
-def file_in_the_way(cache: Path) -> Iterator[None]:
-    cache.write_text("a file")
-    yield
-
-
-@contextlib.contextmanager
-def folder_in_the_way(cache: Path) -> Iterator[None]:
-    (cache / "scan.sqlite").mkdir(parents=True)
-    yield
-
-
-@contextlib.contextmanager
-def full_disk(cache: Path) -> Iterator[None]:
-    cache.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", cache], check=False).returncode:
-        pytest.skip("a full disk needs the right to mount a tmpfs")
-    try:
-        with contextlib.suppress(OSError), (cache / "ballast").open("wb", buffering=0) as ballast:
-            while True:
-                ballast.write(bytes(4096))
-        yield
-    finally:
-        subprocess.run(["umount", cache], check=True)
-
-
-@pytest.mark.parametrize("obstacle", [file_in_the_way, folder_in_the_way, full_disk])
+@pytest.mark.parametrize("obstacle", ["file", "folder", "full disk"])
 def test_a_cache_that_cannot_be_written_is_said_once_and_done_without(
     root: Path,
     cache: Path,
     capsys: pytest.CaptureFixture[str],
-    obstacle: Callable[[Path], contextlib.AbstractContextManager[None]],
+    *,
+    mount_disk: Callable[[Path, str], Path],
+    fill: Callable[[Path], Path],
+    obstacle: str,
 ) -> None:
-    with obstacle(cache):
-        assert look(root, cache) == truth(root)
+    match obstacle:
+        case "file":
+            cache.write_text("a file")
+        case "folder":
+            (cache / "scan.sqlite").mkdir(parents=True)
+        case _:
+            fill(mount_disk(cache, "64k"))
+
+    assert look(root, cache) == truth(root)
 
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
