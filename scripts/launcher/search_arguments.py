@@ -4,7 +4,7 @@ Called by scripts/launch_hpo.py alone: what it imports, the other scripts do wit
 """
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import MutableMapping
 from pathlib import Path
 
 from launcher import arguments, jobs, search, tuning_request
@@ -56,9 +56,13 @@ def _needed(value: str | None, flag: str) -> str:
     return value
 
 
-def storage_of(given: argparse.Namespace, environment: Mapping[str, str]) -> str | None:
-    """Return the URL of the study's database; None where it is a file in the search's folder."""
-    return given.storage or environment.get(STORAGE)
+def storage_of(given: argparse.Namespace, environment: MutableMapping[str, str]) -> str | None:
+    """Return the URL of the study's database; None where it is a file in the search's folder.
+
+    It is taken out of the environment, which trials inherit.
+    """
+    inherited = environment.pop(STORAGE, None)
+    return given.storage or inherited
 
 
 def request_of(given: argparse.Namespace) -> Request:

@@ -4,25 +4,32 @@ Opened by scripts/launch_hpo.py, filled by `tuner`. It holds the request too, so
 another machine, takes part with no more than its name.
 """
 
+import copy
 import math
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning, StorageInternalError
+from optuna.exceptions import (
+    DuplicatedStudyError,
+    ExperimentalWarning,
+    StorageInternalError,
+    UpdateFinishedTrialError,
+)
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, GPSampler, GridSampler, RandomSampler
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.terminator import MedianErrorEvaluator, RegretBoundEvaluator, Terminator
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event, text
-from sqlalchemy.engine import Connection, Engine, make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 
 from launcher import search_space
 from launcher.errors import SettingsError, WorkFailed
@@ -33,10 +40,22 @@ from launcher.trials import Trial
 FILE = "study.db"
 # A trial whose process says nothing for so long is lost, and is run again.
 HEARTBEAT_SECONDS, LOST_SECONDS = 5, 30
+DRIVERS = (
+    "postgresql+psycopg",
+    "mysql+pymysql",
+)  # of the group `tune`; others serve where they are installed
+CONNECT_SECONDS = 10  # a host that does not answer is given up; drivers wait for minutes, or for ever
+# A server in local time would make every heartbeat an hour older when summer begins.
+TIME_IN_UTC = {
+    "postgresql": "SET TIME ZONE 'UTC'",
+    "mysql": "SET time_zone = '+00:00'",
+    "mariadb": "SET time_zone = '+00:00'",
+}
 STARTUP_TRIALS = 3  # drawn at random, before there is anything to learn from
 MEDIAN_TRIALS = 3  # a median of fewer says little
 # What the study notes about itself and about a trial.
 REQUEST, JOB, FAILURE, STOPPED, PARENT, SURPLUS = "request", "job", "failure", "stopped", "parent", "surplus"
+BEGUN = "begun"  # when a trial had its place: Optuna counts from when it was asked for
 
 
 def in_folder(folder: Path) -> str:
@@ -49,10 +68,12 @@ class Study:
 
     def __init__(self, study: optuna.Study, request: Request, storage: RDBStorage) -> None:
         self.optuna = study
-        self._engine = storage.engine
+        self._storage = storage
+        self._silent: dict[int, float] = {}  # trials without a sign of life, and when they were first seen
         self.request = request
-        self.place = storage.engine.url.render_as_string(hide_password=True)
+        self.place = _shown(storage.engine.url)
         config = request["HyperParameterTuningJobConfig"]
+        self.parallel: int = config["ResourceLimits"]["MaxParallelTrainingJobs"]
         self.maximize = config["HyperParameterTuningJobObjective"]["Type"] == "Maximize"
         self._space = search_space.entries(request)
         self._ends = config.get("TuningJobCompletionCriteria", {})
@@ -75,8 +96,12 @@ class Study:
         ]
 
     def trials(self) -> list[Trial]:
-        """Return this search's trials for people."""
-        return [self._as_trial(each) for each in self.own()]
+        """Return this search's trials for people, without those that wait for a place."""
+        return [
+            self._as_trial(each)
+            for each in self.own()
+            if each.state != TrialState.RUNNING or BEGUN in each.user_attrs
+        ]
 
     def left(self) -> int:
         """Return how many trials may still be started."""
@@ -85,6 +110,11 @@ class Study:
     def is_surplus(self, trial: optuna.Trial) -> bool:
         """Whether another process has started the last trial in the same moment."""
         return sum(each.number < trial.number for each in self.own()) >= self._limit
+
+    def has_place(self, trial: optuna.Trial) -> bool:
+        """Whether a trial may run now: a search's processes share its places, first come first served."""
+        before = (each for each in self.own() if each.number < trial.number)
+        return sum(each.state == TrialState.RUNNING for each in before) < self.parallel
 
     def discard(self, trial: optuna.Trial) -> None:
         """Note that a trial is not run and does not count."""
@@ -100,29 +130,29 @@ class Study:
         """Queue the trials whose process has died; every process may do so at any time."""
         with _experiments_allowed():
             optuna.storages.fail_stale_trials(self.optuna)
+        run_again = self._storage.get_heartbeat_stale_trial_callback()
         for each in self._stillborn():
-            trial = optuna.Trial(self.optuna, each._trial_id)
-            self.discard(trial)
-            self.optuna.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
-            if each.params:
-                self.optuna.enqueue_trial(each.params)
+            try:
+                mine = self._storage.set_trial_state_values(each._trial_id, TrialState.FAIL)
+            except UpdateFinishedTrialError:
+                mine = False  # another process was first
+            if mine and run_again:
+                run_again(self.optuna, copy.deepcopy(each))
 
     def _stillborn(self) -> list[FrozenTrial]:
         """Return the running trials whose process died before their first sign of life.
 
-        Optuna misses them, since it looks for signs that are old.
+        Optuna misses them, since it looks for signs that are old. How long they are silent is measured here:
+        when they began is in the time, and the time zone, of another machine.
         """
-        with self._engine.connect() as connection:
+        with self._storage.engine.connect() as connection:
             alive = set(connection.scalars(text("SELECT trial_id FROM trial_heartbeats")))
-        long_ago = datetime.now() - timedelta(seconds=LOST_SECONDS)
-        return [
-            each
-            for each in self.own()
-            if each.state == TrialState.RUNNING
-            and each._trial_id not in alive
-            and each.datetime_start is not None
-            and each.datetime_start < long_ago
+        silent = [
+            each for each in self.own() if each.state == TrialState.RUNNING and each._trial_id not in alive
         ]
+        now = time.monotonic()
+        self._silent = {each.number: self._silent.get(each.number, now) for each in silent}
+        return [each for each in silent if now - self._silent[each.number] >= LOST_SECONDS]
 
     def lost_jobs(self) -> set[str]:
         """Return the training jobs of the trials that were lost."""
@@ -175,7 +205,8 @@ class Study:
         status = {
             TrialState.RUNNING: "InProgress", TrialState.FAIL: "Failed", TrialState.COMPLETE: "Completed",
         }.get(each.state, "Stopped")  # fmt: skip
-        begun = each.datetime_start or datetime.now()
+        noted = each.user_attrs.get(BEGUN)
+        begun = datetime.fromisoformat(noted) if noted else each.datetime_start or datetime.now()
         ended = each.datetime_complete or datetime.now()
         return Trial(
             name=each.user_attrs.get(JOB, f"trial {each.number + 1}"),
@@ -196,8 +227,9 @@ def create(request: Request, url: str) -> Study:
     """Make the study of a new search; raises SettingsError when one of that name is there."""
     name = request["HyperParameterTuningJobName"]
     direction = request["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]["Type"].lower()
-    with _explained(url):
-        storage = _storage(url)
+    place = _parsed(url)
+    with _explained(place):
+        storage = _storage(place)
         try:
             study = optuna.create_study(
                 study_name=name,
@@ -217,29 +249,46 @@ def create(request: Request, url: str) -> Study:
 
 def attach(name: str, url: str) -> Study:
     """Open the study of a search that was begun; raises SettingsError when there is none."""
-    with _explained(url):
-        storage = _storage(url)
+    place = _parsed(url)
+    with _explained(place):
+        storage = _storage(place)
         try:
             request = optuna.load_study(study_name=name, storage=storage).user_attrs[REQUEST]
         except KeyError:
-            raise SettingsError(f"there is no search {name} in {_shown(url)}") from None
+            raise SettingsError(f"there is no search {name} in {_shown(place)}") from None
         study = optuna.load_study(
             study_name=name, storage=storage, sampler=sampler(request), pruner=pruner(request)
         )
     return Study(study, request, storage)
 
 
-def _storage(url: str) -> RDBStorage:
+def _parsed(url: str) -> URL:
+    """Read a storage URL, and bound how long connecting may take; raises SettingsError, without the URL."""
+    try:
+        place = make_url(url)
+    except (SQLAlchemyError, ValueError):
+        raise SettingsError(
+            "the storage URL cannot be read: it is such as postgresql+psycopg://user:password@host/database, "
+            "where @, : and / of a password are written %40, %3A and %2F"
+        ) from None
+    if place.drivername in DRIVERS and "connect_timeout" not in place.query:
+        return place.update_query_dict({"connect_timeout": str(CONNECT_SECONDS)})
+    return place
+
+
+def _storage(url: URL) -> RDBStorage:
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)  # the table and our own messages say all of it
     with _experiments_allowed():
         storage = RDBStorage(
-            url,
+            url.render_as_string(hide_password=False),
             heartbeat_interval=HEARTBEAT_SECONDS,
             grace_period=LOST_SECONDS,
             heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
         )
     if storage.engine.dialect.name == "sqlite":
         _take_turns(storage.engine)
+    elif storage.engine.dialect.name in TIME_IN_UTC:
+        _tell_the_time_in_utc(storage.engine)
     return storage
 
 
@@ -261,6 +310,19 @@ def _take_turns(engine: Engine) -> None:
     engine.dispose()  # connections from before
 
 
+def _tell_the_time_in_utc(engine: Engine) -> None:
+    statement = TIME_IN_UTC[engine.dialect.name]
+
+    def connect(connection: Any, _: object) -> None:
+        cursor = connection.cursor()
+        cursor.execute(statement)
+        cursor.close()
+        connection.commit()
+
+    event.listen(engine, "connect", connect)
+    engine.dispose()  # connections from before
+
+
 @contextmanager
 def _experiments_allowed() -> Iterator[None]:
     """Use what Optuna calls experimental; its version is pinned."""
@@ -270,12 +332,25 @@ def _experiments_allowed() -> Iterator[None]:
 
 
 @contextmanager
-def _explained(url: str) -> Iterator[None]:
-    """Turn what a database or its driver refuses into a SettingsError."""
+def _explained(url: URL) -> Iterator[None]:
+    """Turn what a database or its driver refuses into a SettingsError.
+
+    A TypeError is a driver's answer to an option that it does not know, a RuntimeError Optuna's to the tables
+    of another version.
+    """
     try:
         yield
-    except (SQLAlchemyError, StorageInternalError, ImportError) as error:
-        raise SettingsError(f"the study in {_shown(url)} cannot be opened: {_first_line(error)}") from None
+    except (SQLAlchemyError, StorageInternalError, ImportError, TypeError, RuntimeError) as error:
+        what = f"the study in {_shown(url)} cannot be opened: {_first_line(error)}"
+        raise SettingsError(what + _advice(url, error)) from None
+
+
+def _advice(url: URL, error: Exception) -> str:
+    if isinstance(error, ImportError | NoSuchModuleError):
+        return f"; {DRIVERS[0]}:// and {DRIVERS[1]}:// have their drivers here (make setup-hpo)"
+    if url.get_backend_name() == "sqlite":
+        return ""
+    return "; is the server running, and are user, password and database of the URL right?"
 
 
 @contextmanager
@@ -303,11 +378,13 @@ def _database_fault(error: BaseException | None) -> BaseException | None:
 
 def _first_line(error: BaseException) -> str:
     cause = error.__cause__ or error
-    return str(getattr(cause, "orig", None) or cause).partition("\n")[0]
+    said = getattr(cause, "orig", None) or cause
+    return str(said.args[-1] if said.args else said).partition("\n")[0]  # MySQL's have a number in front
 
 
-def _shown(url: str) -> str:
-    return make_url(url).render_as_string(hide_password=True)
+def _shown(url: URL) -> str:
+    """Return a URL for people: without the password, which may be among its options too."""
+    return url.set(query={}).render_as_string(hide_password=True)
 
 
 def sampler(request: Request) -> BaseSampler:

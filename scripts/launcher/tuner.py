@@ -10,17 +10,18 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import optuna
-from optuna.exceptions import TrialPruned
+from optuna.exceptions import TrialPruned, UpdateFinishedTrialError
 from optuna.trial import FrozenTrial
 
 from launcher import tuning_request
 from launcher.backends import Backend
 from launcher.errors import WorkFailed
 from launcher.jobs import JobStopped
-from launcher.study import FAILURE, JOB, STOPPED, Study, writing
+from launcher.study import BEGUN, FAILURE, JOB, STOPPED, Study, writing
 from trainer.metrics import EPOCH_REGEX
 
 LOOK_SECONDS = 0.5  # between two looks at the study
@@ -38,7 +39,6 @@ class Tuner:
         self._study = study
         self._backend = backend
         self._folder = folder
-        self._parallel: int = config["ResourceLimits"]["MaxParallelTrainingJobs"]
         self._seconds: float = config["ResourceLimits"].get("MaxRuntimeInSeconds", math.inf)
         self._why_ended = ""
         self._interrupted = False
@@ -56,18 +56,18 @@ class Tuner:
         deadline = time.monotonic() + self._seconds
         with writing(self._study):
             while not self._why_ended and (self._study.left() > 0 or self._study.running()):
-                self._study.retry_lost()
-                self._clear_lost()
+                self._take_over()
                 if (left := self._study.left()) > 0:
-                    self._run_trials(min(self._parallel, left), deadline, on_look)
+                    self._run_trials(min(self._study.parallel, left), deadline, on_look)
                 else:  # other machines are still at it, or have died
                     self._watch(deadline)
                     on_look()
                     time.sleep(LOOK_SECONDS)
         return self._why_ended
 
-    def _clear_lost(self) -> None:
-        """End what a tuner that was killed has left running."""
+    def _take_over(self) -> None:
+        """Queue the trials of tuners that have died, and end what they have left running here."""
+        self._study.retry_lost()
         for job in self._study.lost_jobs() - self._cleared:
             self._backend.clear(job)
             self._cleared.add(job)
@@ -95,6 +95,10 @@ class Tuner:
             self._study.optuna.optimize(
                 self._trial, n_jobs=places, catch=(WorkFailed, _Discarded), callbacks=[self._after_trial]
             )
+        except ValueError as error:
+            # Of a trial that others took for lost and run: this machine slept, or was cut off. It goes on.
+            if not str(error).startswith("Cannot tell a"):
+                errors.append(error)
         except BaseException as error:  # noqa: BLE001 - raised again by the thread that waits
             errors.append(error)
 
@@ -110,10 +114,13 @@ class Tuner:
 
     def _after_trial(self, study: optuna.Study, _: FrozenTrial) -> None:
         """Decide whether there is another one."""
-        if why := self._study.reason_to_end():
-            self._end(why)
+        self._end_if_met()
         if self._why_ended or self._study.left() <= 0:
             study.stop()
+
+    def _end_if_met(self) -> None:
+        if why := self._study.reason_to_end():
+            self._end(why)
 
     def _trial(self, trial: optuna.Trial) -> float:
         """Run one trial and return its objective; any error but a failed job ends the whole search."""
@@ -123,27 +130,50 @@ class Tuner:
             if self._why_ended or self._study.is_surplus(trial):
                 self._study.discard(trial)
                 raise _Discarded
+            self._wait_for_a_place(trial, stop)
             return self._run_job(trial, stop)
         except (WorkFailed, TrialPruned, _Discarded):
             raise
+        except UpdateFinishedTrialError:  # see _optimize
+            raise _Discarded from None
         except BaseException:
             self._end("a trial could not be started or followed")
             raise
         finally:
             self._stops.discard(stop)
 
+    def _wait_for_a_place(self, trial: optuna.Trial, stop: threading.Event) -> None:
+        """Wait until as few trials run, here and on other machines, that this one may; or until the end."""
+        if self._study.has_place(trial):
+            return
+        while not (stop.wait(LOOK_SECONDS) or self._study.has_place(trial)):
+            self._take_over()
+        self._end_if_met()  # by a trial on another machine
+        if not self._why_ended:
+            return
+        if self._interrupted:
+            self._choose(trial)  # else a grid would miss what this trial was for
+            self._study.run_again(trial)
+        else:
+            self._study.discard(trial)
+        raise _Discarded
+
+    def _choose(self, trial: optuna.Trial) -> dict[str, str]:
+        with self._choosing:  # else two that begin together know nothing of each other, and are the same
+            return self._study.values(trial)
+
     def _run_job(self, trial: optuna.Trial, stop: threading.Event) -> float:
         search = self._study.request["HyperParameterTuningJobName"]
         name = f"{search}-{trial.number + 1:03d}-{secrets.token_hex(4)}"
         trial.set_user_attr(JOB, name)
-        with (
-            self._choosing
-        ):  # else two trials that begin together know nothing of each other, and are the same
-            values = self._study.values(trial)
+        trial.set_user_attr(BEGUN, datetime.now().isoformat())
+        values = self._choose(trial)
         request = tuning_request.trial(self._study.request, name, values)
         reports = _Reports(trial, tuning_request.objective_regex(self._study.request), stop)
         try:
-            self._backend.train(request, self._folder, reports.read, cancel=stop, parallel=self._parallel)
+            self._backend.train(
+                request, self._folder, reports.read, cancel=stop, parallel=self._study.parallel
+            )
         except JobStopped:
             if self._interrupted:
                 self._study.run_again(trial)
