@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import (
@@ -81,6 +82,10 @@ class Study:
 
     def values(self, trial: optuna.Trial) -> dict[str, str]:
         """Choose a trial's hyperparameters; returns them as texts."""
+        config = self.request["HyperParameterTuningJobConfig"]
+        if "RandomSeed" in config and config["Strategy"] != "Grid":
+            # Else every process would draw the same numbers, and again after each interruption.
+            self.optuna.sampler = sampler(self.request, trial.number)
         return {each.name: each.text(each.suggest(trial)) for each in self._space}
 
     def own(self) -> list[FrozenTrial]:
@@ -387,10 +392,12 @@ def _shown(url: URL) -> str:
     return url.set(query={}).render_as_string(hide_password=True)
 
 
-def sampler(request: Request) -> BaseSampler:
-    """Optuna's counterpart of the request's strategy."""
+def sampler(request: Request, trial: int | None = None) -> BaseSampler:
+    """Optuna's counterpart of the request's strategy; for one trial alone, if its number is given."""
     config = request["HyperParameterTuningJobConfig"]
     seed = config.get("RandomSeed")
+    if seed is not None and trial is not None:
+        seed = int(np.random.SeedSequence([seed, trial]).generate_state(1)[0])
     with _experiments_allowed():
         if config["Strategy"] == "Bayesian":
             return GPSampler(seed=seed, n_startup_trials=STARTUP_TRIALS)

@@ -281,6 +281,22 @@ def test_a_trial_whose_process_died_before_its_first_sign_of_life_is_run_again(
     assert found.values(found.optuna.ask()) == values
 
 
+@pytest.mark.parametrize("strategy", ["Random", "Bayesian"])
+def test_with_a_seed_processes_do_not_draw_the_same_trials_and_another_search_does(
+    tmp_path: Path, strategy: str
+) -> None:
+    def drawn(runs: str) -> list[str]:
+        wanted = request(tmp_path, strategy=strategy, seed=1)
+        one, _ = local_search.begin(wanted, tmp_path / runs, None, print)
+        two, _ = local_search.attach("search", tmp_path / runs, None)
+        return [each.values(each.optuna.ask())["learning-rate"] for each in (one, two, two, one)]
+
+    values = drawn("runs")
+
+    assert len(set(values)) == 4
+    assert drawn("others") == values
+
+
 def test_after_ctrl_c_the_trials_are_stopped_and_attach_runs_them_again(start: Start, tmp_path: Path) -> None:
     wanted = request(tmp_path, pause=0.5, epochs=4, **{"max-trials": 3, "max-parallel-trials": 2})
     (tmp_path / "request.json").write_text(json.dumps(wanted))
