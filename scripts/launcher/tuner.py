@@ -95,12 +95,9 @@ class Tuner:
             self._study.optuna.optimize(
                 self._trial, n_jobs=places, catch=(WorkFailed, _Discarded), callbacks=[self._after_trial]
             )
-        except ValueError as error:
-            # Of a trial that others took for lost and run: this machine slept, or was cut off. It goes on.
-            if not str(error).startswith("Cannot tell a"):
-                errors.append(error)
         except BaseException as error:  # noqa: BLE001 - raised again by the thread that waits
-            errors.append(error)
+            if not _is_of_a_trial_taken_over(error):
+                errors.append(error)
 
     def _watch(self, deadline: float) -> None:
         if time.monotonic() > deadline:
@@ -134,7 +131,7 @@ class Tuner:
             return self._run_job(trial, stop)
         except (WorkFailed, TrialPruned, _Discarded):
             raise
-        except UpdateFinishedTrialError:  # see _optimize
+        except UpdateFinishedTrialError:  # see _is_of_a_trial_taken_over
             raise _Discarded from None
         except BaseException:
             self._end("a trial could not be started or followed")
@@ -194,6 +191,16 @@ class Tuner:
         failure = f"{what}: no number in its log is found with {reports.regex!r}"
         trial.set_user_attr(FAILURE, failure)
         raise WorkFailed(failure)
+
+
+def _is_of_a_trial_taken_over(error: BaseException | None) -> bool:
+    """Whether Optuna complains of a trial that others took for lost: this machine slept, or was cut off.
+
+    Where such a trial has ended well, an assertion of Optuna's own hides the complaint.
+    """
+    while error is not None and not str(error).startswith("Cannot tell a"):
+        error = error.__context__
+    return error is not None
 
 
 class _Reports:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import small_search
+from optuna.trial import TrialState
 from small_search import FATES, LEARNING_RATE, request
 
 from launcher import local_search, study
@@ -279,6 +280,26 @@ def test_a_trial_whose_process_died_before_its_first_sign_of_life_is_run_again(
 
     assert (found.left(), found.running()) == (1, 0)
     assert found.values(found.optuna.ask()) == values
+
+
+def test_a_trial_that_others_took_for_lost_and_that_ends_well_here_is_theirs(
+    backend: ProcessBackend, tmp_path: Path
+) -> None:
+    found, folder = local_search.begin(request(tmp_path, **{"max-trials": 2}), tmp_path / "runs", None, print)
+    train, taken = backend.train, []
+
+    def ends_after_it_was_taken(*given: Any, **settings: Any) -> Any:
+        job = train(*given, **settings)
+        if not taken:
+            taken.extend(each for each in found.own() if each.state == TrialState.RUNNING)
+            other = study.attach("search", study.in_folder(folder))
+            other.optuna.tell(taken[0].number, state=TrialState.FAIL)
+        return job
+
+    backend.train = ends_after_it_was_taken  # type: ignore[method-assign]
+    local_search.run(found, backend, folder, print)
+
+    assert len(found.trials()) == 2
 
 
 @pytest.mark.parametrize("strategy", ["Random", "Bayesian"])
