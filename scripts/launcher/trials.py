@@ -1,6 +1,6 @@
 """A search's trials as a person reads them, wherever they ran, and the files that they end in.
 
-`study` makes them of what Optuna knows, `aws_tuning` of what SageMaker answers; the table and the report show
+`study` makes them of what Optuna knows, `aws_search` of what SageMaker answers; the table and the report show
 them. The words for a trial's status are the API's.
 """
 
@@ -33,17 +33,21 @@ class Trial:
     failure: str = ""
 
 
-def best(trials: Iterable[Trial], *, maximize: bool) -> Trial | None:
-    """Return the trial with the best objective, the earlier one of two; None where none has any."""
-    sign = 1 if maximize else -1
-    judged = [
+def judged(trials: Iterable[Trial]) -> list[Trial]:
+    """Return the trials that have ended, and whose objective is a number: what a search goes by."""
+    return [
         trial
         for trial in trials
         if trial.status in {"Completed", "Stopped"}
         and trial.objective is not None
         and math.isfinite(trial.objective)
     ]
-    return max(judged, key=lambda trial: sign * (trial.objective or 0.0), default=None)
+
+
+def best(trials: Iterable[Trial], *, maximize: bool) -> Trial | None:
+    """Return the trial with the best objective, the earlier one of two; None where none has any."""
+    sign = 1 if maximize else -1
+    return max(judged(trials), key=lambda trial: sign * (trial.objective or 0.0), default=None)
 
 
 def shown(text: str) -> str:
