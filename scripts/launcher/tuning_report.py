@@ -22,7 +22,7 @@ from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
-from launcher import search_space, trials
+from launcher import search_space, trials, tuning_request
 from launcher.requests import Request
 from launcher.search_space import Choices, Interval
 from launcher.trials import Trial
@@ -72,10 +72,8 @@ class Plot:
 
 def write(page: Path, request: Request, found: Sequence[Trial]) -> None:
     """Write the page and, beside it, the PNGs; plots that there is nothing for are left out."""
-    objective = request["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]
-    findings = Findings(
-        found, search_space.entries(request), objective["MetricName"], objective["Type"] == "Maximize"
-    )
+    objective = tuning_request.objective(request)
+    findings = Findings(found, search_space.entries(request), objective.metric, objective.maximize)
     drawings = []
     with mpl.rc_context(_STYLE):
         for plot in filter(lambda plot: plot.possible(findings), PLOTS):

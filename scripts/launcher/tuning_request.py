@@ -7,6 +7,7 @@ dictionary is sent to AWS, or carried out on this machine by `tuner`.
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from launcher import requests, search_space, trials
 from launcher.errors import SettingsError
@@ -24,6 +25,28 @@ _SHARED = (
     "StoppingCondition", "EnableNetworkIsolation", "CheckpointConfig",
 )  # fmt: skip
 _SPOT_PATIENCE = 2  # how many times a trial's own time it may wait for a spare machine, its run included
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a search is for: a metric, and whether more of it is better."""
+
+    metric: str
+    maximize: bool
+
+
+def objective(request: Request) -> Objective:
+    """Return what a request's search is for."""
+    named = request["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]
+    return Objective(named["MetricName"], maximize=named["Type"] == "Maximize")
+
+
+def objective_regex(request: Request) -> str:
+    """Return the regular expression that finds the objective in a trial's log."""
+    wanted = objective(request).metric
+    definitions = request["TrainingJobDefinition"]["AlgorithmSpecification"]["MetricDefinitions"]
+    regex: str = next(each["Regex"] for each in definitions if each["Name"] == wanted)
+    return regex
 
 
 def tuning_job(name: str, search: Search, training: Request, *, parents: Sequence[str] = ()) -> Request:
@@ -116,24 +139,16 @@ def _definition(search: Search, training: Request) -> Request:
 def trial(request: Request, name: str, values: Mapping[str, str]) -> Request:
     """Build the CreateTrainingJob request of one trial; `values` are what is searched, as texts."""
     definition = request["TrainingJobDefinition"]
-    objective = request["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]["MetricName"]
     training = {key: definition[key] for key in _SHARED if key in definition}
     training["TrainingJobName"] = name
     training["Environment"] = dict(definition.get("Environment", {}))
     training["HyperParameters"] = {
         **definition.get("StaticHyperParameters", {}),
         **values,
-        "_tuning_objective_metric": objective,  # as the platform tells a trial; the toolkit takes it out
+        # As the platform tells a trial; the toolkit takes it out.
+        "_tuning_objective_metric": objective(request).metric,
     }
     return requests.validate("CreateTrainingJob", training)
-
-
-def objective_regex(request: Request) -> str:
-    """Return the regular expression that finds the objective in a trial's log."""
-    wanted = request["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]["MetricName"]
-    definitions = request["TrainingJobDefinition"]["AlgorithmSpecification"]["MetricDefinitions"]
-    regex: str = next(each["Regex"] for each in definitions if each["Name"] == wanted)
-    return regex
 
 
 # ── what the API's model does not say ─────────────────────────────────────────────────────────────────
@@ -171,9 +186,9 @@ def _shape_faults(request: Request) -> Iterator[str]:
 
 
 def _objective_faults(request: Request) -> Iterator[str]:
-    metric = request["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]["MetricName"]
-    algorithm = request["TrainingJobDefinition"]["AlgorithmSpecification"]
-    known = [definition["Name"] for definition in algorithm.get("MetricDefinitions", [])]
+    metric = objective(request).metric
+    definitions = request["TrainingJobDefinition"]["AlgorithmSpecification"].get("MetricDefinitions", [])
+    known = [definition["Name"] for definition in definitions]
     if metric not in known:
         yield f"objective {metric!r} is not a metric of the training job: it has {', '.join(known) or 'none'}"
 

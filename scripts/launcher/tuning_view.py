@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from launcher import search_space, trials
+from launcher import search_space, trials, tuning_request
 from launcher.requests import Request
 from launcher.trials import Trial
 
@@ -20,12 +20,12 @@ _STYLES = {"InProgress": "cyan", "Failed": "red", "Stopped": "yellow"}
 
 def table(request: Request, found: Sequence[Trial]) -> Table:
     """Lay the trials of a tuning request out, the best one marked."""
-    objective = request["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]
-    best = trials.best(found, maximize=objective["Type"] == "Maximize")
+    objective = tuning_request.objective(request)
+    best = trials.best(found, maximize=objective.maximize)
     names = [each.name for each in search_space.entries(request)]
     costs = any(trial.cost is not None for trial in found)
     grid = Table(title=f"search {request['HyperParameterTuningJobName']}", title_justify="left")
-    for name in ("trial", "status", *names, objective["MetricName"], "minutes", *(["cost so far"] * costs)):
+    for name in ("trial", "status", *names, objective.metric, "minutes", *(["cost so far"] * costs)):
         grid.add_column(name, justify="left" if name in {"trial", "status"} else "right")
     for number, trial in enumerate(found, start=1):
         values = [trials.shown(trial.values[name]) if name in trial.values else "" for name in names]
