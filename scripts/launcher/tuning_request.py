@@ -6,6 +6,7 @@ dictionary is sent to AWS, or carried out on this machine by `tuner`.
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -191,6 +192,18 @@ def _objective_faults(request: Request) -> Iterator[str]:
     known = [definition["Name"] for definition in definitions]
     if metric not in known:
         yield f"objective {metric!r} is not a metric of the training job: it has {', '.join(known) or 'none'}"
+    for definition in definitions:
+        yield from _regex_faults(definition["Name"], definition["Regex"])
+
+
+def _regex_faults(metric: str, regex: str) -> Iterator[str]:
+    try:
+        groups = re.compile(regex).groups
+    except re.error as error:
+        yield f"metric {metric!r}: {regex!r} is not a regular expression: {error}"
+        return
+    if groups != 1:
+        yield f"metric {metric!r}: {regex!r} must have one group, around the value; it has {groups}"
 
 
 def _strategy_faults(request: Request) -> Iterator[str]:

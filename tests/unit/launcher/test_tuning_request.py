@@ -218,6 +218,7 @@ def test_a_static_hyperparameter_that_the_trainer_does_not_know_is_named() -> No
 
 
 CONFIG, DEFINITION = "HyperParameterTuningJobConfig", "TrainingJobDefinition"
+METRICS_OF = f"{DEFINITION}.AlgorithmSpecification.MetricDefinitions"
 
 
 @pytest.mark.parametrize(
@@ -230,6 +231,9 @@ CONFIG, DEFINITION = "HyperParameterTuningJobConfig", "TrainingJobDefinition"
         (f"{DEFINITION}.StaticHyperParameters", {"epochs": "3"}, "epochs stands there twice"),
         (f"{CONFIG}.ParameterRanges.IntegerParameterRanges.0.MinValue", "two", "not a whole number"),
         (f"{CONFIG}.ParameterRanges.IntegerParameterRanges.0.MinValue", 2, "MinValue"),
+        (f"{METRICS_OF}.0.Regex", "accuracy=[", "'accuracy=[' is not a regular expression: unterminated"),
+        (f"{METRICS_OF}.0.Regex", r"accuracy=\S+", "must have one group, around the value; it has 0"),
+        (f"{METRICS_OF}.0.Regex", r"(\d+)=(\S+)", "must have one group, around the value; it has 2"),
     ],
 )
 def test_a_request_from_elsewhere_is_checked_in_the_same_way(path: str, value: Any, said: str) -> None:
