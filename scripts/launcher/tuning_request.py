@@ -25,6 +25,7 @@ _SHARED = (
     "AlgorithmSpecification", "InputDataConfig", "OutputDataConfig", "ResourceConfig", "RoleArn",
     "StoppingCondition", "EnableNetworkIsolation", "CheckpointConfig",
 )  # fmt: skip
+PARALLEL_LIMIT = 100  # of MaxParallelTrainingJobs: what AWS raises an account's quota of 10 to at most
 _SPOT_PATIENCE = 2  # how many times a trial's own time it may wait for a spare machine, its run included
 
 
@@ -208,6 +209,8 @@ def _regex_faults(metric: str, regex: str) -> Iterator[str]:
 
 def _strategy_faults(request: Request) -> Iterator[str]:
     settings = request["HyperParameterTuningJobConfig"]
+    if (parallel := settings["ResourceLimits"]["MaxParallelTrainingJobs"]) > PARALLEL_LIMIT:
+        yield f"MaxParallelTrainingJobs is {parallel}: AWS runs up to {PARALLEL_LIMIT} trials at a time"
     intervals = [each.name for each in search_space.entries(request) if isinstance(each, Interval)]
     if settings["Strategy"] == "Grid" and intervals:
         yield f"strategy Grid takes categorical ranges only, not {', '.join(intervals)}"

@@ -227,6 +227,7 @@ METRICS_OF = f"{DEFINITION}.AlgorithmSpecification.MetricDefinitions"
         ("HyperParameterTuningJobName", "x" * 33, "HyperParameterTuningJobName"),
         ("Autotune", {"Mode": "Enabled"}, "Autotune is not known here"),
         (f"{CONFIG}.ResourceLimits", {"MaxParallelTrainingJobs": 1}, "would not end"),
+        (f"{CONFIG}.ResourceLimits.MaxParallelTrainingJobs", 101, "AWS runs up to 100 trials at a time"),
         (f"{CONFIG}.ParameterRanges.AutoParameters", [{"Name": "x", "ValueHint": "1"}], "say the ranges"),
         (f"{DEFINITION}.StaticHyperParameters", {"epochs": "3"}, "epochs stands there twice"),
         (f"{CONFIG}.ParameterRanges.IntegerParameterRanges.0.MinValue", "two", "not a whole number"),
