@@ -31,6 +31,7 @@ _GOOD, _BEST, _BAD, _QUIET = "#3b6ea5", "#1b7f4b", "#b3402a", "#9aa4b1"
 _STYLE: dict[Any, Any] = {
     "axes.grid": True, "axes.spines.right": False, "axes.spines.top": False, "font.size": 10,
     "grid.alpha": 0.3, "svg.fonttype": "path", "svg.hashsalt": "search",
+    "text.parse_math": False,  # names are text, also those with a dollar sign
 }  # fmt: skip
 _ENOUGH = 4  # trials with an objective, below which an importance would be made up
 

@@ -1,0 +1,32 @@
+"""What a person sees of a search: its lines while it goes on, its report at the end."""
+
+from pathlib import Path
+from typing import Any
+
+import small_search
+
+from launcher import tuning_report
+from launcher.trials import Trial
+
+
+def trial(number: int, objective: float | None, **more: Any) -> Trial:
+    """A trial of small_search's ranges, two epochs long."""
+    settled: dict[str, Any] = {
+        "name": f"search-{number:03d}",
+        "status": "Completed",
+        "values": {"learning-rate": f"0.0{number}"},
+        "curve": {1: 0.1, 2: objective} if objective is not None else {},
+        "seconds": 60.0,
+    }
+    return Trial(objective=objective, **settled | more)
+
+
+def test_a_dollar_sign_in_a_metrics_name_is_drawn_as_it_is(tmp_path: Path) -> None:
+    request = small_search.request(tmp_path, **{"max-trials": 2})
+    name = "cost:$^$"
+    request["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]["MetricName"] = name
+
+    tuning_report.write(tmp_path / "report.html", request, [trial(1, 0.5), trial(2, 0.6)])
+
+    assert name in (tmp_path / "report.html").read_text()
+    assert (tmp_path / "history.png").read_bytes().startswith(b"\x89PNG")
