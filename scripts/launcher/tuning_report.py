@@ -47,11 +47,12 @@ class Findings:
 
     @property
     def judged(self) -> list[tuple[int, Trial, float]]:
-        """Number, trial and objective of those that have one."""
+        """Number, trial and objective of those that the search goes by."""
+        names = {trial.name for trial in trials.judged(self.trials)}
         return [
             (number, trial, trial.objective)
             for number, trial in enumerate(self.trials, start=1)
-            if trial.objective is not None and math.isfinite(trial.objective) and trial.status != "InProgress"
+            if trial.name in names and trial.objective is not None
         ]
 
     @property

@@ -30,3 +30,12 @@ def test_a_dollar_sign_in_a_metrics_name_is_drawn_as_it_is(tmp_path: Path) -> No
 
     assert name in (tmp_path / "report.html").read_text()
     assert (tmp_path / "history.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_failed_trials_objective_is_in_no_plot() -> None:
+    found = [trial(1, 0.5), trial(2, 0.9, status="Failed", failure="the disk is full"), trial(3, 0.6)]
+
+    findings = tuning_report.Findings(found, space=[], objective="validation:accuracy", maximize=True)
+
+    assert [(number, value) for number, _, value in findings.judged] == [(1, 0.5), (3, 0.6)]
+    assert findings.best is found[2]
