@@ -75,7 +75,8 @@ class View:
         if self._live:
             self._live.update(table(self._request, found), refresh=True)
         for trial in found:
-            if self._said.get(trial.name) != (line := _line(trial)):
+            begun = trial.values or trial.status != "InProgress"  # else it waits for a place
+            if begun and self._said.get(trial.name) != (line := _line(trial)):
                 self._said[trial.name] = line
                 if not self._live:
                     self._say(line)

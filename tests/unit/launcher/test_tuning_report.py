@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 import small_search
 
-from launcher import tuning_report
+from launcher import tuning_report, tuning_view
 from launcher.trials import Trial
 
 
@@ -39,3 +40,22 @@ def test_a_failed_trials_objective_is_in_no_plot() -> None:
 
     assert [(number, value) for number, _, value in findings.judged] == [(1, 0.5), (3, 0.6)]
     assert findings.best is found[2]
+
+
+@pytest.mark.parametrize(
+    ("found", "lines"),
+    [
+        (trial(1, None, status="InProgress", values={}), []),  # it waits for a place
+        (trial(1, None, status="InProgress"), ["search-001 | InProgress: learning-rate 0.01"]),
+        (trial(1, None, status="InProgress", curve={1: 0.5}), ["search-001 | epoch 1: 0.5000"]),
+        (trial(1, 0.6), ["search-001 | Completed: 0.6000"]),
+        (trial(1, None, status="Failed", values={}, failure="why\nwhere"), ["search-001 | Failed: why"]),
+    ],
+)
+def test_a_trials_line_says_what_is_known(tmp_path: Path, found: Trial, lines: list[str]) -> None:
+    said: list[str] = []
+    with tuning_view.View(small_search.request(tmp_path), lambda: [found], said.append) as view:
+        view.refresh()
+        view.refresh()
+
+    assert said == lines
