@@ -79,8 +79,8 @@ def search_on_aws(arguments: argparse.Namespace) -> None:
     else:
         request = search_arguments.request_of(arguments)
         search = AwsSearch(request["HyperParameterTuningJobName"])
-        folder = search_results.new_folder(arguments.output, request)
-        search.start(request)
+        with search_results.new_folder(arguments.output, request) as folder:
+            search.start(request)
     aws_search.follow(search, folder, command_line.tell)
 
 

@@ -6,7 +6,7 @@ The study remembers, the tuner runs, the view shows, and what is left is written
 from collections.abc import Callable
 from pathlib import Path
 
-from launcher import search_results, study, tuning_view
+from launcher import search_results, study, study_storage, tuning_view
 from launcher.backends import Backend
 from launcher.errors import SettingsError
 from launcher.requests import Request
@@ -21,11 +21,11 @@ def begin(request: Request, runs: Path, storage: str | None, say: Say) -> tuple[
     parents = request.get("WarmStartConfig", {}).get("ParentHyperParameterTuningJobs", [])
     earlier = {}
     for parent in (each["HyperParameterTuningJobName"] for each in parents):
-        earlier[parent] = _attach(parent, runs, storage).trials()
-    folder = search_results.new_folder(runs, request)
-    begun = study.create(request, storage or study.in_folder(folder))
-    for parent, count in begun.learn_from(earlier).items():
-        say(f"warm start: {count} of {len(earlier[parent])} trials of {parent} are of use")
+        earlier[parent] = _parent(parent, request, runs, storage).trials()
+    with search_results.new_folder(runs, request) as folder:
+        begun = study.create(request, storage or study_storage.in_folder(folder))
+        for parent, count in begun.learn_from(earlier).items():
+            say(f"warm start: {count} of {len(earlier[parent])} trials of {parent} are of use")
     return begun, folder
 
 
@@ -35,11 +35,27 @@ def attach(name: str, runs: Path, storage: str | None) -> tuple[Study, Path]:
     return found, search_results.folder_of(runs, found.request)
 
 
+def _parent(name: str, request: Request, runs: Path, storage: str | None) -> Study:
+    """Open a search to learn from; raises SettingsError where it searched for something else."""
+    found = _attach(name, runs, storage)
+    ours, theirs = (
+        each["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]
+        for each in (request, found.request)
+    )
+    if (ours["MetricName"], ours["Type"]) != (theirs["MetricName"], theirs["Type"]):
+        raise SettingsError(
+            f"{name} searched for {theirs['MetricName']} ({theirs['Type']}), this search is for "
+            f"{ours['MetricName']} ({ours['Type']}): nothing can be learnt from it"
+        )
+    return found
+
+
 def _attach(name: str, runs: Path, storage: str | None) -> Study:
     folder = runs.resolve() / name
-    if storage is None and not (folder / study.FILE).is_file():
-        raise SettingsError(f"there is no search {name} in {runs.resolve()}: it has no {name}/{study.FILE}")
-    return study.attach(name, storage or study.in_folder(folder))
+    if storage is None and not (folder / study_storage.FILE).is_file():
+        what = f"there is no search {name} in {runs.resolve()}: it has no {name}/{study_storage.FILE}"
+        raise SettingsError(f"{what}; remove {folder} to begin it anew" if folder.is_dir() else what)
+    return study.attach(name, storage or study_storage.in_folder(folder))
 
 
 def run(found: Study, backend: Backend, folder: Path, say: Say) -> None:

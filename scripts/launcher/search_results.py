@@ -12,8 +12,10 @@ Called by scripts/launch_hpo.py at the end of a search, wherever it ran, and whe
 """
 
 import json
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -27,8 +29,12 @@ _PAGE = 120  # columns of a table that no terminal shows
 REQUEST, TRIALS, BEST, REPORT = "request.json", "trials.csv", "best.json", "report.html"
 
 
-def new_folder(runs: Path, request: Request) -> Path:
-    """Make the folder of a new search, with its request; raises SettingsError when it is there already."""
+@contextmanager
+def new_folder(runs: Path, request: Request) -> Iterator[Path]:
+    """Make the folder of a new search, with its request, and remove it where the search cannot begin.
+
+    Raises SettingsError when it is there already.
+    """
     name: str = request["HyperParameterTuningJobName"]
     folder = runs.resolve() / name
     try:
@@ -40,7 +46,11 @@ def new_folder(runs: Path, request: Request) -> Path:
         ) from None
     except OSError as error:
         raise SettingsError(f"no folder can be made at {folder}: {error.strerror}") from None
-    return folder
+    try:
+        yield folder
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
 
 
 def folder_of(runs: Path, request: Request) -> Path:
@@ -61,8 +71,8 @@ def write_request(folder: Path, request: Request) -> None:
 
 def conclude(folder: Path, request: Request, found: Sequence[Trial]) -> None:
     """Write everything, print the table and where the best is; raises WorkFailed when no trial succeeded."""
-    best = write(folder, request, found)
     Console(width=None if sys.stdout.isatty() else _PAGE).print(tuning_view.table(request, found))
+    best = write(folder, request, found)
     if best is None:
         reasons = sorted({trial.failure for trial in found if trial.failure})
         raise WorkFailed("\n".join(["no trial has an objective", *reasons]))

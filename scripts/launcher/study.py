@@ -7,61 +7,36 @@ another machine, takes part with no more than its name.
 import copy
 import math
 import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.exceptions import (
     DuplicatedStudyError,
-    ExperimentalWarning,
-    StorageInternalError,
     UpdateFinishedTrialError,
 )
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, GPSampler, GridSampler, RandomSampler
-from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
-from optuna.terminator import MedianErrorEvaluator, RegretBoundEvaluator, Terminator
+from optuna.storages import RDBStorage
+from optuna.terminator import EMMREvaluator, MedianErrorEvaluator, Terminator
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import event, text
-from sqlalchemy.engine import URL, Connection, Engine, make_url
-from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
+from sqlalchemy import text
 
-from launcher import search_space
+from launcher import search_space, study_storage, trials
 from launcher.errors import SettingsError, WorkFailed
 from launcher.requests import Request
 from launcher.search_space import Choices, Interval
 from launcher.trials import Trial
 
-FILE = "study.db"
-# A trial whose process says nothing for so long is lost, and is run again.
-HEARTBEAT_SECONDS, LOST_SECONDS = 5, 30
-DRIVERS = (
-    "postgresql+psycopg",
-    "mysql+pymysql",
-)  # of the group `tune`; others serve where they are installed
-CONNECT_SECONDS = 10  # a host that does not answer is given up; drivers wait for minutes, or for ever
-# A server in local time would make every heartbeat an hour older when summer begins.
-TIME_IN_UTC = {
-    "postgresql": "SET TIME ZONE 'UTC'",
-    "mysql": "SET time_zone = '+00:00'",
-    "mariadb": "SET time_zone = '+00:00'",
-}
 STARTUP_TRIALS = 3  # drawn at random, before there is anything to learn from
 MEDIAN_TRIALS = 3  # a median of fewer says little
 # What the study notes about itself and about a trial.
 REQUEST, JOB, FAILURE, STOPPED, PARENT, SURPLUS = "request", "job", "failure", "stopped", "parent", "surplus"
 BEGUN = "begun"  # when a trial had its place: Optuna counts from when it was asked for
-
-
-def in_folder(folder: Path) -> str:
-    """Return the storage URL of a search that keeps its study in its own folder."""
-    return f"sqlite:///{(folder / FILE).resolve()}"
 
 
 class Study:
@@ -72,13 +47,13 @@ class Study:
         self._storage = storage
         self._silent: dict[int, float] = {}  # trials without a sign of life, and when they were first seen
         self.request = request
-        self.place = _shown(storage.engine.url)
+        self.place = study_storage.shown(storage.engine.url)
         config = request["HyperParameterTuningJobConfig"]
         self.parallel: int = config["ResourceLimits"]["MaxParallelTrainingJobs"]
         self.maximize = config["HyperParameterTuningJobObjective"]["Type"] == "Maximize"
         self._space = search_space.entries(request)
         self._ends = config.get("TuningJobCompletionCriteria", {})
-        self._limit = config["ResourceLimits"].get("MaxNumberOfTrainingJobs") or _combinations(self._space)
+        self._limit = _limit(config, self._space)
 
     def values(self, trial: optuna.Trial) -> dict[str, str]:
         """Choose a trial's hyperparameters; returns them as texts."""
@@ -133,7 +108,7 @@ class Study:
 
     def retry_lost(self) -> None:
         """Queue the trials whose process has died; every process may do so at any time."""
-        with _experiments_allowed():
+        with study_storage.experiments_allowed():
             optuna.storages.fail_stale_trials(self.optuna)
         run_again = self._storage.get_heartbeat_stale_trial_callback()
         for each in self._stillborn():
@@ -157,7 +132,7 @@ class Study:
         ]
         now = time.monotonic()
         self._silent = {each.number: self._silent.get(each.number, now) for each in silent}
-        return [each for each in silent if now - self._silent[each.number] >= LOST_SECONDS]
+        return [each for each in silent if now - self._silent[each.number] >= study_storage.LOST_SECONDS]
 
     def lost_jobs(self) -> set[str]:
         """Return the training jobs of the trials that were lost."""
@@ -171,8 +146,7 @@ class Study:
 
     def reason_to_end(self) -> str:
         """Say which of the request's completion criteria is met; empty while none is."""
-        values = [each.objective for each in self.trials() if each.objective is not None]
-        values = [value if self.maximize else -value for value in values]
+        values = self._in_order_of_their_ends()
         target = self._ends.get("TargetObjectiveMetricValue")
         if target is not None and values and max(values) >= (target if self.maximize else -target):
             return f"a trial has reached the target, {target:g}"
@@ -184,27 +158,31 @@ class Study:
             return "little is left to be gained"
         return ""
 
+    def _in_order_of_their_ends(self) -> list[float]:
+        """Return the objectives of the trials that have one for good, the larger the better."""
+        ended = [each for each in self.own() if each.datetime_complete is not None]
+        ended.sort(key=lambda each: each.datetime_complete or datetime.min)
+        found = [each.objective for each in trials.judged(map(self._as_trial, ended))]
+        return [value if self.maximize else -value for value in found if value is not None]
+
     def learn_from(self, parents: Mapping[str, Sequence[Trial]]) -> dict[str, int]:
         """Take over what earlier searches found, where it lies in this search's ranges; returns how much."""
-        taken = dict.fromkeys(parents, 0)
-        distributions: dict[str, BaseDistribution] = {
-            each.parameter: each.distribution() for each in self._space
-        }
-        for name, trials in parents.items():
-            for trial in trials:
-                known = all(each.contains(trial.values.get(each.name, "")) for each in self._space)
-                if known and trial.objective is not None:
-                    params = {each.parameter: each.value(trial.values[each.name]) for each in self._space}
-                    self.optuna.add_trial(
-                        optuna.create_trial(
-                            params=params,
-                            distributions=distributions,
-                            value=trial.objective,
-                            user_attrs={PARENT: name, JOB: trial.name},
-                        )
-                    )
-                    taken[name] += 1
-        return taken
+        return {name: sum(map(partial(self._learn, name), known)) for name, known in parents.items()}
+
+    def _learn(self, parent: str, trial: Trial) -> bool:
+        if not all(each.contains(trial.values.get(each.name, "")) for each in self._space):
+            return False
+        if not trials.judged([trial]):
+            return False
+        self.optuna.add_trial(
+            optuna.create_trial(
+                params={each.parameter: each.value(trial.values[each.name]) for each in self._space},
+                distributions={each.parameter: each.distribution() for each in self._space},
+                value=trial.objective,
+                user_attrs={PARENT: parent, JOB: trial.name},
+            )
+        )
+        return True
 
     def _as_trial(self, each: FrozenTrial) -> Trial:
         status = {
@@ -232,9 +210,9 @@ def create(request: Request, url: str) -> Study:
     """Make the study of a new search; raises SettingsError when one of that name is there."""
     name = request["HyperParameterTuningJobName"]
     direction = request["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]["Type"].lower()
-    place = _parsed(url)
-    with _explained(place):
-        storage = _storage(place)
+    place = study_storage.parsed(url)
+    with study_storage.explained(place):
+        storage = study_storage.opened(place)
         try:
             study = optuna.create_study(
                 study_name=name,
@@ -254,108 +232,20 @@ def create(request: Request, url: str) -> Study:
 
 def attach(name: str, url: str) -> Study:
     """Open the study of a search that was begun; raises SettingsError when there is none."""
-    place = _parsed(url)
-    with _explained(place):
-        storage = _storage(place)
+    place = study_storage.parsed(url)
+    with study_storage.explained(place):
+        storage = study_storage.opened(place)
         try:
             request = optuna.load_study(study_name=name, storage=storage).user_attrs[REQUEST]
         except KeyError:
-            raise SettingsError(f"there is no search {name} in {_shown(place)}") from None
+            raise SettingsError(
+                f"there is no search {name} in {study_storage.shown(place)}, or it was ended as it began: "
+                "another --job-name begins a new one"
+            ) from None
         study = optuna.load_study(
             study_name=name, storage=storage, sampler=sampler(request), pruner=pruner(request)
         )
     return Study(study, request, storage)
-
-
-def _parsed(url: str) -> URL:
-    """Read a storage URL, and bound how long connecting may take; raises SettingsError, without the URL."""
-    try:
-        place = make_url(url)
-    except (SQLAlchemyError, ValueError):
-        raise SettingsError(
-            "the storage URL cannot be read: it is such as postgresql+psycopg://user:password@host/database, "
-            "where @, : and / of a password are written %40, %3A and %2F"
-        ) from None
-    if place.drivername in DRIVERS and "connect_timeout" not in place.query:
-        return place.update_query_dict({"connect_timeout": str(CONNECT_SECONDS)})
-    return place
-
-
-def _storage(url: URL) -> RDBStorage:
-    optuna.logging.set_verbosity(optuna.logging.CRITICAL)  # the table and our own messages say all of it
-    with _experiments_allowed():
-        storage = RDBStorage(
-            url.render_as_string(hide_password=False),
-            heartbeat_interval=HEARTBEAT_SECONDS,
-            grace_period=LOST_SECONDS,
-            heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
-        )
-    if storage.engine.dialect.name == "sqlite":
-        _take_turns(storage.engine)
-    elif storage.engine.dialect.name in TIME_IN_UTC:
-        _tell_the_time_in_utc(storage.engine)
-    return storage
-
-
-def _take_turns(engine: Engine) -> None:
-    """Make a transaction hold SQLite from its beginning.
-
-    Optuna reads which trial is next and then takes it; for SQLite, which knows no row locks, two tuners would
-    read the same. https://docs.sqlalchemy.org/en/20/dialects/sqlite.html#pysqlite-transaction-behavior
-    """
-
-    def connect(connection: Any, _: object) -> None:
-        connection.isolation_level = None
-
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    event.listen(engine, "connect", connect)
-    event.listen(engine, "begin", begin)
-    engine.dispose()  # connections from before
-
-
-def _tell_the_time_in_utc(engine: Engine) -> None:
-    statement = TIME_IN_UTC[engine.dialect.name]
-
-    def connect(connection: Any, _: object) -> None:
-        cursor = connection.cursor()
-        cursor.execute(statement)
-        cursor.close()
-        connection.commit()
-
-    event.listen(engine, "connect", connect)
-    engine.dispose()  # connections from before
-
-
-@contextmanager
-def _experiments_allowed() -> Iterator[None]:
-    """Use what Optuna calls experimental; its version is pinned."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        yield
-
-
-@contextmanager
-def _explained(url: URL) -> Iterator[None]:
-    """Turn what a database or its driver refuses into a SettingsError.
-
-    A TypeError is a driver's answer to an option that it does not know, a RuntimeError Optuna's to the tables
-    of another version.
-    """
-    try:
-        yield
-    except (SQLAlchemyError, StorageInternalError, ImportError, TypeError, RuntimeError) as error:
-        what = f"the study in {_shown(url)} cannot be opened: {_first_line(error)}"
-        raise SettingsError(what + _advice(url, error)) from None
-
-
-def _advice(url: URL, error: Exception) -> str:
-    if isinstance(error, ImportError | NoSuchModuleError):
-        return f"; {DRIVERS[0]}:// and {DRIVERS[1]}:// have their drivers here (make setup-hpo)"
-    if url.get_backend_name() == "sqlite":
-        return ""
-    return "; is the server running, and are user, password and database of the URL right?"
 
 
 @contextmanager
@@ -364,32 +254,14 @@ def writing(study: Study) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        fault = _database_fault(error)
+        fault = study_storage.fault(error)
         if fault is None:
             raise
         name = study.request["HyperParameterTuningJobName"]
         raise WorkFailed(
-            f"the study in {study.place} cannot be written: {_first_line(fault)}\n"
+            f"the study in {study.place} cannot be written: {study_storage.first_line(fault)}\n"
             f"its trials were stopped; once that is mended, --attach {name} goes on"
         ) from None
-
-
-def _database_fault(error: BaseException | None) -> BaseException | None:
-    """Return what the database said, if that was at the root: Optuna's clean-up may fail because of it."""
-    while error is not None and not isinstance(error, SQLAlchemyError | StorageInternalError):
-        error = error.__cause__ or error.__context__
-    return error
-
-
-def _first_line(error: BaseException) -> str:
-    cause = error.__cause__ or error
-    said = getattr(cause, "orig", None) or cause
-    return str(said.args[-1] if said.args else said).partition("\n")[0]  # MySQL's have a number in front
-
-
-def _shown(url: URL) -> str:
-    """Return a URL for people: without the password, which may be among its options too."""
-    return url.set(query={}).render_as_string(hide_password=True)
 
 
 def sampler(request: Request, trial: int | None = None) -> BaseSampler:
@@ -398,7 +270,7 @@ def sampler(request: Request, trial: int | None = None) -> BaseSampler:
     seed = config.get("RandomSeed")
     if seed is not None and trial is not None:
         seed = int(np.random.SeedSequence([seed, trial]).generate_state(1)[0])
-    with _experiments_allowed():
+    with study_storage.experiments_allowed():
         if config["Strategy"] == "Bayesian":
             return GPSampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
         if config["Strategy"] == "Grid":
@@ -435,10 +307,14 @@ def _latest(trial: FrozenTrial) -> float | None:
 
 
 def _converged(study: optuna.Study) -> bool:
-    with _experiments_allowed():
-        room = RegretBoundEvaluator()
+    with study_storage.experiments_allowed():
+        room = EMMREvaluator()
         return Terminator(room, MedianErrorEvaluator(room)).should_terminate(study)
 
 
-def _combinations(space: Sequence[Interval | Choices]) -> int:
-    return math.prod(len(each.values) for each in space if isinstance(each, Choices))
+def _limit(config: Mapping[str, Any], space: Sequence[Interval | Choices]) -> int:
+    """Return how many trials there are at most: a grid has no more than its points."""
+    most = [config["ResourceLimits"].get("MaxNumberOfTrainingJobs", math.inf)]
+    if config["Strategy"] == "Grid":
+        most.append(math.prod(len(each.values) for each in space if isinstance(each, Choices)))
+    return int(min(most))

@@ -55,10 +55,11 @@ class Tuner:
         """
         deadline = time.monotonic() + self._seconds
         with writing(self._study):
+            self._end_if_met()
             while not self._why_ended and (self._study.left() > 0 or self._study.running()):
                 self._take_over()
-                if (left := self._study.left()) > 0:
-                    self._run_trials(min(self._study.parallel, left), deadline, on_look)
+                if self._study.left() > 0:
+                    self._run_trials(deadline, on_look)
                 else:  # other machines are still at it, or have died
                     self._watch(deadline)
                     on_look()
@@ -72,10 +73,10 @@ class Tuner:
             self._backend.clear(job)
             self._cleared.add(job)
 
-    def _run_trials(self, places: int, deadline: float, on_look: Callable[[], None]) -> None:
+    def _run_trials(self, deadline: float, on_look: Callable[[], None]) -> None:
         """Let Optuna run trials in a thread of its own, while this one can be interrupted."""
         errors: list[BaseException] = []
-        worker = threading.Thread(target=self._optimize, args=(places, errors), name="trials")
+        worker = threading.Thread(target=self._optimize, args=(errors,), name="trials")
         worker.start()
         try:
             while worker.is_alive():
@@ -90,10 +91,14 @@ class Tuner:
         if errors:
             raise errors[0]
 
-    def _optimize(self, places: int, errors: list[BaseException]) -> None:
+    def _optimize(self, errors: list[BaseException]) -> None:
+        # As many threads as places, even for the last trial: a lost one may be queued meanwhile.
         try:
             self._study.optuna.optimize(
-                self._trial, n_jobs=places, catch=(WorkFailed, _Discarded), callbacks=[self._after_trial]
+                self._trial,
+                n_jobs=self._study.parallel,
+                catch=(WorkFailed, _Discarded),
+                callbacks=[self._after_trial],
             )
         except BaseException as error:  # noqa: BLE001 - raised again by the thread that waits
             if not _is_of_a_trial_taken_over(error):
@@ -218,7 +223,10 @@ class _Reports:
         found = re.search(self.regex, line)
         if found is None:
             return
-        self.latest = float(found[1])
+        value = _number(found)
+        if value is None:
+            return
+        self.latest = value
         named = re.search(EPOCH_REGEX, line)
         epoch = int(named[1]) if named else len(self._epochs) + 1
         if epoch in self._epochs:  # the figures of the epoch that was kept, once more at the end
@@ -227,3 +235,11 @@ class _Reports:
         self._trial.report(self.latest, epoch)
         if self._trial.should_prune():
             self._stop.set()
+
+
+def _number(found: re.Match[str]) -> float | None:
+    """Return what a request's regular expression has found, where it is a number."""
+    try:
+        return float(found[1])
+    except (IndexError, TypeError, ValueError):
+        return None

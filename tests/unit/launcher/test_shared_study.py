@@ -21,7 +21,7 @@ import pytest
 import small_search
 from optuna.trial import FrozenTrial, TrialState
 
-from launcher import search_arguments, study
+from launcher import search_arguments, study, study_storage
 from launcher.errors import SettingsError
 from launcher.study import BEGUN, Study
 
@@ -30,10 +30,10 @@ QUOTED = "p%40ss%3Aw0rd%2Fs3cr3t"
 DRIVER = """
 import json, os, sys
 from pathlib import Path
-from launcher import command_line, local_search, study
+from launcher import command_line, local_search, study_storage
 from launcher.process_backend import ProcessBackend
 
-study.HEARTBEAT_SECONDS, study.LOST_SECONDS = 1, 4
+study_storage.HEARTBEAT_SECONDS, study_storage.LOST_SECONDS = 1, 4
 
 def main():
     base, runs, name, url = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], os.environ["SEARCH_STORAGE"]
@@ -159,9 +159,8 @@ def most_at_once(trials: list[FrozenTrial]) -> int:
 def test_two_machines_share_the_trials_and_the_places_and_say_no_password(
     start: Start, server: str, tmp_path: Path
 ) -> None:
-    first = start("one", write_request(tmp_path, "shared"))
-    wait_for(server, "shared", Study.trials)
-    second = start("two", "shared")
+    study.create(json.loads(Path(write_request(tmp_path, "shared")).read_text()), server)
+    first, second = start("one", "shared"), start("two", "shared")
 
     assert [first.wait(120), second.wait(120)] == [0, 0], logged(tmp_path, "one", "two")
 
@@ -224,7 +223,7 @@ def test_two_processes_that_find_a_stillborn_trial_queue_it_once(
     wanted = small_search.request(tmp_path, "stillborn", strategy="Grid", ranges=small_search.FATES)
     one, two = study.create(wanted, server), study.attach("stillborn", server)
     one.optuna.ask()
-    monkeypatch.setattr(study, "LOST_SECONDS", 0)
+    monkeypatch.setattr(study_storage, "LOST_SECONDS", 0)
     seen = two._stillborn()
     one.retry_lost()
     monkeypatch.setattr(two, "_stillborn", lambda: seen)

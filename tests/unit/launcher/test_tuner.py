@@ -16,7 +16,7 @@ import small_search
 from optuna.trial import TrialState
 from small_search import FATES, LEARNING_RATE, request
 
-from launcher import local_search, study
+from launcher import local_search, study, study_storage
 from launcher.errors import SettingsError, WorkFailed
 from launcher.process_backend import ProcessBackend
 from launcher.requests import Request
@@ -89,6 +89,15 @@ def test_a_trial_that_crashes_says_nothing_or_reports_nan_fails_and_the_others_g
     assert "thirty-two is too much for me" in (tmp_path / "runs/search/report.html").read_text()
 
 
+def test_a_report_that_is_no_number_is_none(carry_out: CarryOut, tmp_path: Path) -> None:
+    wanted = request(tmp_path, **{"max-trials": 1})
+    for metric in wanted["TrainingJobDefinition"]["AlgorithmSpecification"]["MetricDefinitions"]:
+        metric["Regex"] = "epoch=(two)?"
+
+    with pytest.raises(WorkFailed, match="no trial has an objective"):
+        carry_out(wanted)
+
+
 def test_a_search_of_which_no_trial_succeeds_fails_and_says_why(carry_out: CarryOut, tmp_path: Path) -> None:
     ranges = {"batch-size": {"categorical": [32]}} | LEARNING_RATE
 
@@ -121,8 +130,8 @@ def test_a_trial_below_the_median_is_stopped_early(carry_out: CarryOut, tmp_path
 @pytest.mark.parametrize(
     ("end", "expected"), [({"target": 0.3}, 1), ({"trials-without-improvement": 3}, None)]
 )
-def test_a_search_ends_when_its_criteria_say_so(
-    carry_out: CarryOut, tmp_path: Path, end: dict[str, Any], expected: int | None
+def test_a_search_ends_when_its_criteria_say_so_and_is_not_gone_on_with(
+    carry_out: CarryOut, backend: ProcessBackend, tmp_path: Path, *, end: dict[str, Any], expected: int | None
 ) -> None:
     settings = {"end": end, "max-trials": 30, "max-parallel-trials": 1}
 
@@ -132,6 +141,9 @@ def test_a_search_ends_when_its_criteria_say_so(
     if expected is None:
         expected = values.index(max(values)) + 4
     assert len(values) == expected < 30
+    again, folder = local_search.attach("search", tmp_path / "runs", None)
+    local_search.run(again, backend, folder, print)
+    assert len(again.trials()) == expected
 
 
 def test_time_over_stops_the_running_trials_and_what_they_reported_counts(
@@ -166,7 +178,7 @@ def test_an_earlier_search_is_learnt_from_where_the_ranges_agree(
     local_search.run(child, backend, folder, said.append)
 
     assert said[0] == f"warm start: {inside} of 4 trials of parent are of use"
-    assert len(child.optuna.get_trials()) == inside + 1
+    assert sum(study.PARENT in trial.user_attrs for trial in child.optuna.get_trials()) == inside
     assert len(child.trials()) == 1
 
 
@@ -272,7 +284,7 @@ def test_a_trial_whose_process_died_before_its_first_sign_of_life_is_run_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found, _ = local_search.begin(request(tmp_path, **{"max-trials": 1}), tmp_path / "runs", None, print)
-    monkeypatch.setattr(study, "LOST_SECONDS", 0)
+    monkeypatch.setattr(study_storage, "LOST_SECONDS", 0)
     values = found.values(found.optuna.ask())
     assert (found.left(), found.running()) == (0, 1)
 
@@ -292,7 +304,7 @@ def test_a_trial_that_others_took_for_lost_and_that_ends_well_here_is_theirs(
         job = train(*given, **settings)
         if not taken:
             taken.extend(each for each in found.own() if each.state == TrialState.RUNNING)
-            other = study.attach("search", study.in_folder(folder))
+            other = study.attach("search", study_storage.in_folder(folder))
             other.optuna.tell(taken[0].number, state=TrialState.FAIL)
         return job
 
