@@ -31,7 +31,7 @@ from trainer.cpus import cpu_limit
 from trainer.data import RobustImageFolder
 from trainer.engine import Best, Evaluation, HeadOnly, Machine, Network, evaluate, fit
 from trainer.extraction import Extractor, ensure_features, gpu_extractor, processor_extractor
-from trainer.failures import WeightsError
+from trainer.failures import UsageError, WeightsError
 from trainer.features import Features, FeatureTable
 from trainer.head_start import start_head
 from trainer.loading import FeatureBatches, ImageBatches, Source
@@ -118,6 +118,7 @@ def train_member(job: Job, name: str) -> Member:
     else:
         sources = _picture_sources(job)
         model = build_network(backbone, weights, classes=len(job.classes), seed=settings.seed)
+        _require_takes(model, backbone, job.views)
         model.unfreeze(cast(Unfreeze, settings.unfreeze))
         model.to(machine.device).to(memory_format=torch.channels_last)
     best = fit(
@@ -197,7 +198,9 @@ def _extractor_builder(job: Job, backbone: Backbone, weights: Weights) -> Any:
 
     @functools.cache
     def network() -> Classifier:
-        return build_network(backbone, weights, classes=1, seed=settings.seed)
+        model = build_network(backbone, weights, classes=1, seed=settings.seed)
+        _require_takes(model, backbone, job.views)
+        return model
 
     @functools.cache
     def build(precision: torch.dtype) -> Extractor:
@@ -210,6 +213,18 @@ def _extractor_builder(job: Job, backbone: Backbone, weights: Weights) -> Any:
         return processor_extractor(network(), job.views, precision=precision, threads=threads)
 
     return build
+
+
+@torch.inference_mode()
+def _require_takes(model: Classifier, backbone: Backbone, views: Views) -> None:
+    """Raise `UsageError` where the network takes no pictures of that size: some take one alone."""
+    side = views.size.crop
+    try:
+        model.extract(torch.zeros(1, 3, side, side))
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(
+            f"{backbone.name} takes no pictures of {side} x {side} (crop): {str(error).splitlines()[0]}"
+        ) from error
 
 
 def _checkpoints(job: Job, backbone: Backbone, weights: Weights) -> Path:

@@ -1,4 +1,4 @@
-"""A member of an ensemble leaves nothing running: the next one has the machine for itself."""
+"""A member fits the job's pictures, and leaves nothing running: the next one has the machine for itself."""
 
 from pathlib import Path
 
@@ -6,17 +6,31 @@ import psutil
 import pytest
 
 from trainer.config import Hyperparameters
+from trainer.failures import UsageError
 from trainer.job import open_machine, prepare, train
 from trainer.locations import Locations
 from trainer.termination import Stop
 
 
-def test_the_loader_processes_of_a_member_end_with_its_training(
-    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    locations = Locations.from_environment(
-        {"SM_CHANNEL_TRAINING": str(pictures), "SAGEMAKER_BASE_DIR": str(tmp_path / "ml")}
+@pytest.fixture
+def locations(pictures: Path, tmp_path: Path) -> Locations:
+    return Locations.from_environment(
+        {
+            "SM_CHANNEL_TRAINING": str(pictures),
+            "SAGEMAKER_BASE_DIR": str(tmp_path / "ml"),
+            "TRAINER_CACHE_DIR": str(tmp_path / "cache"),
+        }
     )
+
+
+def run(settings: Hyperparameters, locations: Locations) -> None:
+    with open_machine(settings, Stop()) as machine:
+        train(prepare(settings, locations, machine, splits=("train", "valid", "test")))
+
+
+def test_the_loader_processes_of_a_member_end_with_its_training(
+    locations: Locations, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = Hyperparameters(
         backbone="efficientnet_lite0,efficientnet_lite1",
         weights="none",
@@ -33,9 +47,21 @@ def test_the_loader_processes_of_a_member_end_with_its_training(
         lambda *_, **__: seen.append(set(psutil.Process().children()) - others),
     )
 
-    with open_machine(settings, Stop()) as machine:
-        train(prepare(settings, locations, machine, splits=("train", "valid", "test")))
+    run(settings, locations)
 
     assert len(seen) == 3  # after the epoch of each member, and of both together
     assert [len(each) for each in seen] == [2, 2, 0]  # training's and validation's
     assert not seen[0] & seen[1]
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_transformer_says_that_it_takes_no_pictures_of_this_size(
+    locations: Locations, cached: bool
+) -> None:
+    name = "timm:vit_tiny_patch16_224"
+    settings = Hyperparameters(
+        backbone=name, weights="none", feature_cache=cached, resize=160, crop=160, workers=0
+    )
+
+    with pytest.raises(UsageError, match=rf"^{name} takes no pictures of 160 x 160 \(crop\): .*224"):
+        run(settings, locations)
