@@ -49,16 +49,22 @@ def run(main: Callable[[], int]) -> int:
             raise
         return _say(f"error: {_about_the_place(error)}", 1)
     except KeyboardInterrupt as stop:
+        _leave_no_more()
         return _say("\n".join(["stopped by Ctrl-C", *_notes(stop)]), 130)
     except SystemExit as stop:
+        _leave_no_more()
         for note in _notes(stop):
             tell(note)
         raise
 
 
 def _notes(error: BaseException) -> list[str]:
-    """Return what was added on the way up, such as how to continue a job that was interrupted."""
-    return getattr(error, "__notes__", [])
+    """Return what was added on the way up, such as how to continue a job that was interrupted.
+
+    A second Ctrl-C, while the first was being heeded, has nothing to add but the first one's.
+    """
+    first = _notes(error.__context__) if error.__context__ is not None else []
+    return list(dict.fromkeys([*first, *getattr(error, "__notes__", [])]))
 
 
 def _about_the_place(error: OSError) -> str:
@@ -73,6 +79,12 @@ def _about_the_place(error: OSError) -> str:
 def _leave(number: int, _frame: FrameType | None) -> None:
     """Turn a signal into SystemExit, so that `finally` clauses run as they do after Ctrl-C."""
     raise SystemExit(128 + number)
+
+
+def _leave_no_more() -> None:
+    """Heed no further Ctrl-C: the interpreter is leaving already, and waits for threads that clean up."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def tell(line: str) -> None:
