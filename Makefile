@@ -121,9 +121,9 @@ train: setup $(if $(DATA),,$(filter data/drawn,$(PICTURES))) ## train a classifi
 	  --image dog-breeds-train:$(TAG) $(if $(BACKBONE),--backbone $(BACKBONE)) $(HYPERPARAMETERS)
 
 hpo: setup-hpo $(if $(DATA),,$(filter data/drawn,$(PICTURES))) ## search hyperparameters on DATA: config/hpo.toml
-	@$(PYTHON) scripts/launch_hpo.py --backend $(RESOLVED) --data "$(PICTURES)" --output "$(OUTPUT)" \
-	  --image dog-breeds-train:$(TAG) $(if $(WEIGHTS),--pretrained "$(WEIGHTS)") \
-	  $(if $(ATTACH),--attach $(ATTACH),--backbone "$(or $(BACKBONE),$$(WEIGHTS="$(WEIGHTS)" sh scripts/backbone.sh))")
+	@$(PYTHON) scripts/launch_hpo.py --backend $(RESOLVED) --output "$(OUTPUT)" $(if $(ATTACH),--attach $(ATTACH), \
+	  --data "$(PICTURES)" --image dog-breeds-train:$(TAG) $(if $(WEIGHTS),--pretrained "$(WEIGHTS)") \
+	  --backbone "$(or $(BACKBONE),$$(WEIGHTS="$(WEIGHTS)" sh scripts/backbone.sh))")
 
 serve: setup ## an endpoint with MODEL on PORT, until Ctrl-C
 	@$(PYTHON) scripts/deploy.py --backend $(RESOLVED) --model "$(MODEL)/output/model.tar.gz" --port $(PORT) --image dog-breeds-serve:$(TAG)

@@ -4,6 +4,7 @@
   python scripts/launch_hpo.py --data ../dogs --backbone efficientnet_lite0
   python scripts/launch_hpo.py --attach dog-breeds-20261123-101500-ab12     # after Ctrl-C or a crash
   python scripts/launch_hpo.py --data ../dogs --warm-start dog-breeds-20261123-101500-ab12
+  python scripts/launch_hpo.py --request runs/NAME/request.json --job-name again  # the same search once more
   python scripts/launch_hpo.py --request request.json --storage postgresql+psycopg://host/searches
   python scripts/launch_hpo.py --backend aws --data s3://bucket/dogs --s3-output s3://bucket/out --role ARN \
     --image ACCOUNT.dkr.ecr.REGION.amazonaws.com/dog-breeds-train:1.0 --backbone efficientnet_lite0
@@ -38,7 +39,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = command.parser(__doc__)
     search_arguments.add(parser)
     parser.add_argument("--dry-run", action="store_true", help="print the request and do nothing")
-    return parser.parse_args()
+    return search_arguments.parse(parser)
 
 
 def main() -> int:

@@ -4,7 +4,7 @@ Called by scripts/launch_hpo.py alone: what it imports, the other scripts do wit
 """
 
 import argparse
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 
 from launcher import arguments, jobs, search, tuning_request
@@ -13,6 +13,10 @@ from launcher.requests import TRAINING_INSTANCE, Request
 
 AWS = "aws"  # the backend that is no process of this machine
 STORAGE = "SEARCH_STORAGE"  # in the environment a password is in no process list and no help text
+# What goes with a request that is there already, whatever it holds: where it is carried out.
+_PLACE = {"backend", "output", "storage"}
+_BESIDE = {"request": _PLACE | {"job_name", "dry_run"}, "attach": _PLACE, "stop": _PLACE}
+_FLAGS = {"train_image": "--image"}  # where it is not the argument's own name
 
 
 def add(to: argparse.ArgumentParser) -> None:
@@ -36,7 +40,10 @@ def add(to: argparse.ArgumentParser) -> None:
     _add_aws(to)
     start = group.add_mutually_exclusive_group()
     start.add_argument(
-        "--request", type=Path, metavar="FILE.json", help="carry out this request as it stands"
+        "--request",
+        type=Path,
+        metavar="FILE.json",
+        help="carry out this request as it stands, but for --job-name",
     )
     start.add_argument("--attach", metavar="NAME", help="go on with a search, or take part in it")
     start.add_argument("--stop", metavar="NAME", help="stop a search on AWS")
@@ -48,6 +55,19 @@ def _add_aws(to: argparse.ArgumentParser) -> None:
     group.add_argument("--role", metavar="ARN", help="what the trials may do")
     group.add_argument("--s3-output", metavar="s3://BUCKET/PREFIX", help="for the trials' results")
     group.add_argument("--instance-type", default=TRAINING_INSTANCE, metavar="TYPE")
+
+
+def parse(parser: argparse.ArgumentParser, line: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; raises SettingsError for options that --request, --attach or --stop ignore."""
+    defaults = vars(parser.parse_args([]))
+    nothing = argparse.Namespace(**dict.fromkeys(defaults))  # so that argparse fills no default in
+    values = vars(parser.parse_args(line, nothing))
+    given = {name: value for name, value in values.items() if value is not None}
+    for start in _BESIDE.keys() & given.keys():
+        if others := given.keys() - _BESIDE[start] - {start}:
+            flags = ", ".join(sorted(_FLAGS.get(each, f"--{each.replace('_', '-')}") for each in others))
+            raise SettingsError(f"--{start} excludes {flags}: the request is there already")
+    return argparse.Namespace(**defaults | given)
 
 
 def _needed(value: str | None, flag: str) -> str:
@@ -65,10 +85,18 @@ def storage_of(given: argparse.Namespace, environment: MutableMapping[str, str])
     return given.storage or inherited
 
 
+def _kept(given: argparse.Namespace) -> Request:
+    """Return the request of a file, for a search of another name where one is given."""
+    request = arguments.read_object(given.request, "request")
+    if given.job_name:
+        request["HyperParameterTuningJobName"] = given.job_name
+    return tuning_request.check(request)
+
+
 def request_of(given: argparse.Namespace) -> Request:
     """Return the CreateHyperParameterTuningJob request of a command line; raises SettingsError."""
     if given.request:
-        return tuning_request.check(arguments.read_object(given.request, "request"))
+        return _kept(given)
     if not given.data:
         raise SettingsError("--data FOLDER is needed, or --request, or --attach")
     given.job_name = given.job_name or jobs.new_name()

@@ -1,0 +1,77 @@
+"""The command line of a search: what it makes of a request, and what it refuses."""
+
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+import small_search
+
+from launcher import search_arguments
+from launcher.errors import SettingsError
+from launcher.requests import Request
+
+
+def parse(*given: str | Path) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    search_arguments.add(parser)
+    parser.add_argument("--dry-run", action="store_true")
+    return search_arguments.parse(parser, [str(each) for each in given])
+
+
+def request_of(*given: str | Path) -> Request:
+    return search_arguments.request_of(parse(*given))
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    """The request.json of an earlier search."""
+    file = tmp_path / "request.json"
+    file.write_text(json.dumps(small_search.request(tmp_path, "first")))
+    return file
+
+
+def test_a_kept_request_is_carried_out_once_more_under_another_name(kept: Path) -> None:
+    again = request_of("--request", kept, "--job-name", "again")
+
+    first = json.loads(kept.read_text())
+    assert again == first | {"HyperParameterTuningJobName": "again"}
+    assert request_of("--request", kept) == first
+
+
+def test_a_kept_requests_new_name_is_checked(kept: Path) -> None:
+    with pytest.raises(SettingsError, match="HyperParameterTuningJobName"):
+        request_of("--request", kept, "--job-name", "not a name")
+
+
+@pytest.mark.parametrize("start", ["--request", "--attach", "--stop"])
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--max-trials", "3"], "--max-trials"),
+        (["--image", "other", "--backbone", "resnet50"], "--backbone, --image"),
+        (["--instances", "1"], "--instances"),  # the default, but not what the request has
+        (["--set", "seed=1", "--set", "dropout=0"], "--set"),
+        (["--warm-start", "one", "two"], "--warm-start"),
+    ],
+)
+def test_an_option_that_a_settled_request_would_ignore_is_refused(
+    start: str, options: list[str], named: str
+) -> None:
+    with pytest.raises(SettingsError, match=f"{start} excludes {named}: the request is there already"):
+        parse(start, "name", *options)
+
+
+@pytest.mark.parametrize("option", [["--dry-run"], ["--job-name", "other"]])
+def test_a_search_that_was_begun_keeps_its_name_and_prints_no_request(option: list[str]) -> None:
+    with pytest.raises(SettingsError, match=f"--attach excludes {option[0]}"):
+        parse("--attach", "name", *option)
+
+
+def test_where_a_settled_request_is_carried_out_can_be_said() -> None:
+    given = parse(
+        "--attach", "name", "--backend", "process", "--output", "elsewhere", "--storage", "sqlite://"
+    )
+
+    assert (given.backend, given.output, given.storage) == ("process", Path("elsewhere"), "sqlite://")
+    assert (given.instances, given.set, given.dry_run) == (1, [], False)
