@@ -85,6 +85,12 @@ def storage_of(given: argparse.Namespace, environment: MutableMapping[str, str])
     return given.storage or inherited
 
 
+def request_of(given: argparse.Namespace) -> Request:
+    """Return the CreateHyperParameterTuningJob request of a command line; raises SettingsError."""
+    request = _kept(given) if given.request else _made(given)
+    return tuning_request.check_places(request) if given.backend == AWS else request
+
+
 def _kept(given: argparse.Namespace) -> Request:
     """Return the request of a file, for a search of another name where one is given."""
     request = arguments.read_object(given.request, "request")
@@ -93,10 +99,8 @@ def _kept(given: argparse.Namespace) -> Request:
     return tuning_request.check(request)
 
 
-def request_of(given: argparse.Namespace) -> Request:
-    """Return the CreateHyperParameterTuningJob request of a command line; raises SettingsError."""
-    if given.request:
-        return _kept(given)
+def _made(given: argparse.Namespace) -> Request:
+    """Return the request that the options describe."""
     if not given.data:
         raise SettingsError("--data FOLDER is needed, or --request, or --attach")
     given.job_name = given.job_name or jobs.new_name()

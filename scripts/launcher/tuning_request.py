@@ -176,6 +176,21 @@ def check(request: Request) -> Request:
     return request
 
 
+def check_places(request: Request) -> Request:
+    """Check that all that a request names is in S3, where AWS finds it; raises SettingsError."""
+    definition = request["TrainingJobDefinition"]
+    places = {
+        f"the channel {channel['ChannelName']}": channel["DataSource"].get("S3DataSource", {}).get("S3Uri")
+        for channel in definition.get("InputDataConfig", [])
+    }
+    places["the output"] = definition["OutputDataConfig"]["S3OutputPath"]
+    places["the checkpoints"] = definition.get("CheckpointConfig", {}).get("S3Uri")
+    faults = [f"  {what}: {uri}" for what, uri in places.items() if uri and not uri.startswith("s3://")]
+    if faults:
+        raise SettingsError("\n".join(["a search on AWS takes s3:// URIs only:", *faults]))
+    return request
+
+
 def _shape_faults(request: Request) -> Iterator[str]:
     for key in ("TrainingJobDefinitions", "Autotune"):
         if key in request:

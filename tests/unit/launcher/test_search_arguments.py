@@ -75,3 +75,23 @@ def test_where_a_settled_request_is_carried_out_can_be_said() -> None:
 
     assert (given.backend, given.output, given.storage) == ("process", Path("elsewhere"), "sqlite://")
     assert (given.instances, given.set, given.dry_run) == (1, [], False)
+
+
+ON_AWS = ("--backend", "aws", "--role", "arn:aws:iam::123456789012:role/trainer", "--dry-run")
+
+
+def test_what_lies_on_this_machine_is_refused_for_a_search_on_aws(kept: Path, tmp_path: Path) -> None:
+    in_s3 = ["--data", "s3://bucket/dogs", "--s3-output", "s3://bucket/out"]
+
+    with pytest.raises(SettingsError) as refused:
+        request_of(*ON_AWS, *in_s3, "--pretrained", tmp_path, "--checkpoints", tmp_path / "kept")
+    with pytest.raises(SettingsError) as refused_file:
+        request_of("--backend", "aws", "--request", kept)
+
+    assert str(refused.value).splitlines() == [
+        "a search on AWS takes s3:// URIs only:",
+        f"  the channel pretrained: {tmp_path.as_uri()}",
+        f"  the checkpoints: {(tmp_path / 'kept').as_uri()}",
+    ]
+    assert f"the output: {tmp_path.as_uri()}" in str(refused_file.value)
+    assert request_of(*ON_AWS, *in_s3)["HyperParameterTuningJobConfig"]["Strategy"] == "Bayesian"
