@@ -10,7 +10,7 @@
     --image ACCOUNT.dkr.ecr.REGION.amazonaws.com/dog-breeds-train:1.0 --backbone efficientnet_lite0
   python scripts/launch_hpo.py --data ../dogs --dry-run
 
-What is searched is in config/hpo.toml; all other hyperparameters stay as they are given here. The search has
+What is searched is in config/hpo.toml; a hyperparameter that is given here is not searched. The search has
 a folder below --output: request.json, a folder for each trial, trials.csv, best.json for launch_training.py
 --hyperparameters, report.html and its plots. Progress goes to stderr, the table of trials to stdout.
 Exit codes: 0 done; 1 no trial succeeded; 2 a setting is wrong; 130 after Ctrl-C: --attach goes on.
@@ -46,7 +46,7 @@ def main() -> int:
     """Search; print the table of trials and where the best one is."""
     arguments = parse_arguments()
     if arguments.dry_run:
-        request = search_arguments.request_of(arguments)
+        request = search_arguments.request_of(arguments, command_line.tell)
         print(command.as_json([(tuning_request.OPERATION, request)]))
     elif arguments.backend == search_arguments.AWS:
         search_on_aws(arguments)
@@ -64,7 +64,8 @@ def search_here(arguments: argparse.Namespace) -> None:
     if arguments.attach:
         study, folder = local_search.attach(arguments.attach, runs, storage)
     else:
-        study, folder = local_search.begin(search_arguments.request_of(arguments), runs, storage, say)
+        request = search_arguments.request_of(arguments, say)
+        study, folder = local_search.begin(request, runs, storage, say)
     local_search.run(study, backends.choose(arguments.backend, say), folder, say)
 
 
@@ -78,7 +79,7 @@ def search_on_aws(arguments: argparse.Namespace) -> None:
         search = AwsSearch(arguments.attach)
         folder = search_results.folder_of(arguments.output, search.request(command_line.tell))
     else:
-        request = search_arguments.request_of(arguments)
+        request = search_arguments.request_of(arguments, command_line.tell)
         search = AwsSearch(request["HyperParameterTuningJobName"])
         with search_results.new_folder(arguments.output, request) as folder:
             search.start(request)

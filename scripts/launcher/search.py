@@ -4,6 +4,7 @@ Called by scripts/launch_hpo.py; `tuning_request` turns it into the request of t
 """
 
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal, Self, get_args
 
@@ -77,6 +78,13 @@ class Search(_Section):
     end: End = End()
     hyperband: Hyperband = Hyperband()
     ranges: dict[str, Range]
+
+    def without(self, fixed: Collection[str]) -> Self:
+        """Return the same search over the other ranges; raises SettingsError where none is left."""
+        left = {name: each for name, each in self.ranges.items() if name not in fixed}
+        if not left:
+            raise SettingsError(f"nothing is left to search: {', '.join(fixed)} are given a value")
+        return self.model_copy(update={"ranges": left})
 
 
 def read(file: Path, **overrides: object) -> Search:

@@ -4,7 +4,7 @@ Called by scripts/launch_hpo.py alone: what it imports, the other scripts do wit
 """
 
 import argparse
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from pathlib import Path
 
 from launcher import arguments, jobs, search, tuning_request
@@ -85,9 +85,9 @@ def storage_of(given: argparse.Namespace, environment: MutableMapping[str, str])
     return given.storage or inherited
 
 
-def request_of(given: argparse.Namespace) -> Request:
+def request_of(given: argparse.Namespace, say: Callable[[str], None]) -> Request:
     """Return the CreateHyperParameterTuningJob request of a command line; raises SettingsError."""
-    request = _kept(given) if given.request else _made(given)
+    request = _kept(given) if given.request else _made(given, say)
     return tuning_request.check_places(request) if given.backend == AWS else request
 
 
@@ -99,7 +99,7 @@ def _kept(given: argparse.Namespace) -> Request:
     return tuning_request.check(request)
 
 
-def _made(given: argparse.Namespace) -> Request:
+def _made(given: argparse.Namespace, say: Callable[[str], None]) -> Request:
     """Return the request that the options describe."""
     if not given.data:
         raise SettingsError("--data FOLDER is needed, or --request, or --attach")
@@ -110,6 +110,9 @@ def _made(given: argparse.Namespace) -> Request:
         max_trials=given.max_trials,
         max_parallel_trials=given.max_parallel_trials,
     )
+    if fixed := sorted(settings.ranges.keys() & arguments.hyperparameters(given).keys()):
+        settings = settings.without(fixed)
+        say(f"not searched, as their values are given: {', '.join(fixed)}")
     place = {"instance_type": given.instance_type}
     if given.backend == AWS:
         place |= {

@@ -54,8 +54,7 @@ def objective_regex(request: Request) -> str:
 def tuning_job(name: str, search: Search, training: Request, *, parents: Sequence[str] = ()) -> Request:
     """Build the request from the search's settings and the training request of a trial.
 
-    `parents` are earlier tuning jobs whose trials are known from the start. What stands in the ranges is
-    searched, even where the training request has a value for it.
+    `parents` are earlier tuning jobs whose trials are known from the start.
     """
     request = {
         "HyperParameterTuningJobName": name,
@@ -124,9 +123,8 @@ def _ranges(ranges: Mapping[str, Range]) -> Request:
 
 
 def _definition(search: Search, training: Request) -> Request:
-    static = {name: value for name, value in training["HyperParameters"].items() if name not in search.ranges}
     definition = {key: training[key] for key in _SHARED if key in training}
-    definition["StaticHyperParameters"] = static
+    definition["StaticHyperParameters"] = training["HyperParameters"]
     definition["Environment"] = PROGRAM | training.get("Environment", {})
     if search.spot:
         seconds = training["StoppingCondition"]["MaxRuntimeInSeconds"]

@@ -20,7 +20,7 @@ def parse(*given: str | Path) -> argparse.Namespace:
 
 
 def request_of(*given: str | Path) -> Request:
-    return search_arguments.request_of(parse(*given))
+    return search_arguments.request_of(parse(*given), print)
 
 
 @pytest.fixture
@@ -95,3 +95,34 @@ def test_what_lies_on_this_machine_is_refused_for_a_search_on_aws(kept: Path, tm
     ]
     assert f"the output: {tmp_path.as_uri()}" in str(refused_file.value)
     assert request_of(*ON_AWS, *in_s3)["HyperParameterTuningJobConfig"]["Strategy"] == "Bayesian"
+
+
+IN_S3 = ("--data", "s3://bucket/dogs")
+
+
+def test_a_hyperparameter_that_is_given_is_not_searched_and_that_is_said(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "settings.json").write_text('{"batch-size": 32}')
+
+    request = request_of(*IN_S3, "--epochs", "10", "--hyperparameters", tmp_path / "settings.json")
+
+    ranges = request["HyperParameterTuningJobConfig"]["ParameterRanges"]
+    assert [each["Name"] for kind in ranges.values() for each in kind] == ["learning-rate"]
+    assert request["TrainingJobDefinition"]["StaticHyperParameters"] == {"batch-size": "32", "epochs": "10"}
+    assert capsys.readouterr().out == "not searched, as their values are given: batch-size, epochs\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--set", "batch-size=abc"], "batch-size must be a whole number"),
+        (
+            ["--set", "batch-size=8", "--epochs", "2", "--learning-rate", "0.1"],
+            "nothing is left to search: batch-size, epochs, learning-rate are given a value",
+        ),
+    ],
+)
+def test_a_value_that_ends_the_search_of_a_hyperparameter_is_checked(options: list[str], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        request_of(*IN_S3, *options)

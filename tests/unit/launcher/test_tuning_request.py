@@ -58,7 +58,7 @@ def test_the_file_holds_the_originals_search() -> None:
 
 
 def test_a_trial_is_the_training_job_with_its_values() -> None:
-    request = tuning(backbone="efficientnet_lite0", epochs=9)
+    request = tuning(backbone="efficientnet_lite0")
 
     definition = request["TrainingJobDefinition"]
     assert definition["StaticHyperParameters"] == {"backbone": '"efficientnet_lite0"'}
