@@ -71,19 +71,20 @@ def search_here(arguments: argparse.Namespace) -> None:
 
 def search_on_aws(arguments: argparse.Namespace) -> None:
     """Send the request, or find a search that runs there; follow or stop it."""
+    say = command_line.tell
     if arguments.stop:
-        AwsSearch(arguments.stop).stop()
-        command_line.tell(f"stopping: --attach {arguments.stop} shows what it has found")
+        AwsSearch(arguments.stop, say).stop()
+        say(f"stopping: --attach {arguments.stop} shows what it has found")
         return
     if arguments.attach:
-        search = AwsSearch(arguments.attach)
-        folder = search_results.folder_of(arguments.output, search.request(command_line.tell))
+        search = AwsSearch(arguments.attach, say)
+        folder = search_results.folder_of(arguments.output, search.request)
     else:
-        request = search_arguments.request_of(arguments, command_line.tell)
-        search = AwsSearch(request["HyperParameterTuningJobName"])
+        request = search_arguments.request_of(arguments, say)
+        search = AwsSearch(request["HyperParameterTuningJobName"], say)
         with search_results.new_folder(arguments.output, request) as folder:
             search.start(request)
-    aws_search.follow(search, folder, command_line.tell)
+    aws_search.follow(search, folder, say)
 
 
 if __name__ == "__main__":

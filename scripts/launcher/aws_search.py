@@ -3,21 +3,20 @@
 Called by scripts/launch_hpo.py. The job runs there whether anybody follows it or not.
 """
 
-import re
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from launcher import aws, prices, search_results, tuning_request, tuning_view
-from launcher.errors import SettingsError
+from launcher.aws_curves import Curves
+from launcher.errors import SettingsError, WorkFailed
 from launcher.requests import Request
 from launcher.trials import Status, Trial
-from trainer.metrics import EPOCH_REGEX
 
 POLL_SECONDS = 15.0
-LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 _ENDED = {"Completed", "Failed", "Stopped", "DeleteFailed"}
 _STATUS: Mapping[str, Status] = {
     "InProgress": "InProgress", "Stopping": "InProgress", "Completed": "Completed", "Failed": "Failed",
@@ -27,13 +26,11 @@ _STATUS: Mapping[str, Status] = {
 class AwsSearch:
     """One tuning job of the account."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, say: Callable[[str], None]) -> None:
         self.name = name
+        self._say = say
         self._sagemaker = aws.client("sagemaker")
-        self._logs = aws.client("logs")
         self._ended: dict[str, Trial] = {}  # what has ended does not change any more
-        self._regex = ""
-        self._price: float | None = None
 
     def start(self, request: Request) -> None:
         """Create the tuning job; raises SettingsError when there is one of its name."""
@@ -47,29 +44,38 @@ class AwsSearch:
 
     def stop(self) -> None:
         """Stop the job and its trials; what they have found stays."""
-        with aws.explained():
-            self._sagemaker.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName=self.name)
+        self._ask(self._sagemaker.stop_hyper_parameter_tuning_job)
 
-    def request(self, say: Callable[[str], None]) -> Request:
-        """Return the request that the job was made from, as far as its trials and report need it.
+    @cached_property
+    def request(self) -> Request:
+        """The request that the job was made from, as far as its trials and report need it.
 
         Raises SettingsError when there is no such job.
         """
         description = self._describe()
-        self._regex = tuning_request.objective_regex(description)
-        resources = description["TrainingJobDefinition"]["ResourceConfig"]
-        self._price, why = prices.known(resources["InstanceType"], self._sagemaker.meta.region_name)
-        if why:
-            say(f"what it costs is not shown: {why}")
         parts = ("HyperParameterTuningJobName", "HyperParameterTuningJobConfig", "TrainingJobDefinition")
         return {part: description[part] for part in (*parts, "WarmStartConfig") if description.get(part)}
 
+    @cached_property
+    def _price(self) -> float | None:
+        resources = self.request["TrainingJobDefinition"]["ResourceConfig"]
+        price, why = prices.known(resources["InstanceType"], self._sagemaker.meta.region_name)
+        if why:
+            self._say(f"what it costs is not shown: {why}")
+        return price
+
+    @cached_property
+    def _curves(self) -> Curves:
+        return Curves(tuning_request.objective_regex(self.request), self._say)
+
     def _describe(self) -> dict[str, Any]:
+        return self._ask(self._sagemaker.describe_hyper_parameter_tuning_job)
+
+    def _ask(self, about: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+        """Call an operation that concerns this job alone; raises SettingsError when there is none."""
         with aws.explained():
             try:
-                return dict(
-                    self._sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=self.name)
-                )
+                return about(HyperParameterTuningJobName=self.name)
             except self._sagemaker.exceptions.ResourceNotFound:
                 raise SettingsError(f"there is no search {self.name} in this account and region") from None
 
@@ -102,13 +108,12 @@ class AwsSearch:
         final = summary.get("FinalHyperParameterTuningJobObjectiveMetric")
         begun = summary.get("TrainingStartTime", summary["CreationTime"])
         seconds = (summary.get("TrainingEndTime", datetime.now(UTC)) - begun).total_seconds()
-        curve = self._curve(name)
         trial = Trial(
             name=name,
             status=_STATUS.get(status, "Stopped"),
             values=summary["TunedHyperParameters"],
             objective=final["Value"] if final else None,
-            curve=curve,
+            curve=self._curves.of(name),
             seconds=seconds,
             cost=self._cost(name, seconds),
             failure=summary.get("FailureReason", ""),
@@ -125,37 +130,22 @@ class AwsSearch:
         hosts = job["ResourceConfig"].get("InstanceCount", 1)
         return float(self._price * hosts * job.get("BillableTimeInSeconds", seconds) / 3600)
 
-    def _curve(self, name: str) -> dict[int, float]:
-        """Return the objective by epoch, from the job's log; empty where the log has none yet."""
-        curve: dict[int, float] = {}
-        pages = self._logs.get_paginator("filter_log_events")
-        try:
-            for page in pages.paginate(logGroupName=LOG_GROUP, logStreamNamePrefix=f"{name}/"):
-                for event in page["events"]:
-                    found = re.search(self._regex, event["message"])
-                    epoch = re.search(EPOCH_REGEX, event["message"])
-                    if found:
-                        curve[int(epoch[1]) if epoch else len(curve) + 1] = float(found[1])
-        except self._logs.exceptions.ResourceNotFoundException:  # no job of the account has logged yet
-            return {}
-        return curve
-
 
 def follow(search: AwsSearch, folder: Path, say: Callable[[str], None]) -> None:
-    """Follow a search to its end and write its results; after Ctrl-C it runs on.
+    """Follow a search to its end and write its results; whatever ends the following, it runs on.
 
-    Raises WorkFailed when no trial succeeded.
+    Raises WorkFailed when no trial succeeded, and as AWS refuses or cannot be reached.
     """
-    request = search.request(say)
     say(f"search {search.name} runs on AWS; everything is kept in {folder}")
     try:
-        with tuning_view.View(request, search.trials, say) as view:
+        with tuning_view.View(search.request, search.trials, say) as view:
             why = search.follow(view.refresh)
-    except (KeyboardInterrupt, SystemExit) as interrupt:
-        interrupt.add_note(
+        found = search.trials()
+    except (KeyboardInterrupt, SystemExit, SettingsError, WorkFailed) as ending:
+        ending.add_note(
             f"the search runs on: --attach {search.name} follows it, --stop {search.name} stops it"
         )
         raise
     if why:
         say(f"the search is over: {why}")
-    search_results.conclude(folder, request, search.trials())
+    search_results.conclude(folder, search.request, found)

@@ -39,7 +39,7 @@ def run(main: Callable[[], int]) -> int:
         return main()
     except tuple(ENDINGS) as ending:
         word, code = next(how for kind, how in ENDINGS.items() if isinstance(ending, kind))
-        return _say(f"{word}: {ending}", code)
+        return _say("\n".join([f"{word}: {ending}", *_notes(ending)]), code)
     except BrokenPipeError:
         # The reader of our output went away (`| head`): Python would complain again while it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

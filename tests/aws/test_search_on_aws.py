@@ -1,9 +1,11 @@
 """A search on SageMaker, against a server that speaks its API."""
 
 import json
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,19 @@ import boto3
 import pytest
 import small_search
 from account import answer
+from botocore.exceptions import ClientError, EndpointConnectionError
 
-from launcher import aws_search, local_search, prices, requests, search, tuning_request
+from launcher import (
+    aws_curves,
+    aws_search,
+    command_line,
+    local_search,
+    prices,
+    requests,
+    search,
+    tuning_request,
+)
+from launcher.aws_curves import Curves
 from launcher.aws_search import AwsSearch
 from launcher.errors import SettingsError
 from launcher.requests import Request
@@ -53,11 +66,32 @@ def summary(number: int, status: str, objective: float | None, **more: Any) -> d
     }
 
 
+STREAM = {"logGroupName": aws_curves.LOG_GROUP, "logStreamName": "search-002-abcd/algo-1-1"}
+
+
+def log(*lines: str) -> int:
+    """Let the second trial write lines, all in one millisecond; returns which."""
+    now = int(time.time() * 1000)
+    events = [{"timestamp": now, "message": line} for line in lines]
+    boto3.client("logs").put_log_events(**STREAM, logEvents=events)
+    return now
+
+
+def fail(client: Any, operation: str, error: Exception) -> None:
+    """Let every call of an operation end in an error."""
+
+    def send(**_: Any) -> None:
+        raise error
+
+    service = client.meta.service_model.service_id.hyphenize()
+    client.meta.events.register(f"before-call.{service}.{operation}", send)
+
+
 @pytest.fixture
 def started(server: str, monkeypatch: pytest.MonkeyPatch) -> AwsSearch:
     """A search that the server has accepted and that has three trials, one of which has written a log."""
     monkeypatch.setattr(aws_search, "POLL_SECONDS", 0.05)
-    found = AwsSearch("search")
+    found = AwsSearch("search", print)
     found.start(request())
     trials = [
         summary(1, "Completed", 0.81),
@@ -75,13 +109,9 @@ def started(server: str, monkeypatch: pytest.MonkeyPatch) -> AwsSearch:
             "BillableTimeInSeconds": 60,
         },
     )
-    logs = boto3.client("logs")
-    logs.create_log_group(logGroupName=aws_search.LOG_GROUP)
-    stream = {"logGroupName": aws_search.LOG_GROUP, "logStreamName": "search-002-abcd/algo-1-1"}
-    logs.create_log_stream(**stream)
-    lines = [f"[metrics] epoch={epoch} train:loss=1 validation:accuracy=0.8{epoch}" for epoch in (1, 2, 3)]
-    now = int(time.time() * 1000)
-    logs.put_log_events(**stream, logEvents=[{"timestamp": now, "message": line} for line in lines])
+    boto3.client("logs").create_log_group(logGroupName=aws_curves.LOG_GROUP)
+    boto3.client("logs").create_log_stream(**STREAM)
+    log(*(f"[metrics] epoch={epoch} train:loss=1 validation:accuracy=0.8{epoch}" for epoch in (1, 2, 3)))
     monkeypatch.setattr(prices, "known", lambda instance, region: (1.5, ""))
     return found
 
@@ -110,9 +140,18 @@ def test_a_search_is_followed_to_its_table_its_best_and_its_report(
 
 def test_a_name_that_is_taken_and_one_that_is_not_there_are_named(started: AwsSearch) -> None:
     with pytest.raises(SettingsError, match="there is a search search already: --attach search follows it"):
-        AwsSearch("search").start(request())
+        AwsSearch("search", print).start(request())
+    other = AwsSearch("other", print)
+    missing = {"Error": {"Code": "ResourceNotFound", "Message": "unable to find it"}}
+    fail(
+        other._sagemaker,
+        "StopHyperParameterTuningJob",
+        other._sagemaker.exceptions.ResourceNotFound(missing, "any"),
+    )
     with pytest.raises(SettingsError, match="there is no search other"):
-        AwsSearch("other").request(print)
+        _ = other.request
+    with pytest.raises(SettingsError, match="there is no search other"):
+        other.stop()
 
 
 def test_ctrl_c_leaves_the_search_running_and_says_how_to_come_back(
@@ -132,6 +171,76 @@ def test_ctrl_c_leaves_the_search_running_and_says_how_to_come_back(
     (note,) = stopped.value.__notes__
     assert note == "the search runs on: --attach search follows it, --stop search stops it"
     assert boto3.client("sagemaker").describe_hyper_parameter_tuning_job(HyperParameterTuningJobName="search")
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """Leave this process the signal handlers that it had."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+EXPIRED = ClientError({"Error": {"Code": "ExpiredTokenException", "Message": "expired"}}, "any")
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize(
+    ("error", "ending"),
+    [
+        (EndpointConnectionError(endpoint_url="https://api"), (1, "error: AWS cannot be reached: ")),
+        (EXPIRED, (2, "error: the AWS credentials are not valid any more (ExpiredTokenException): ")),
+    ],
+)
+def test_whatever_ends_the_following_the_search_is_said_to_run_on(
+    started: AwsSearch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+    ending: tuple[int, str],
+) -> None:
+    fail(started._sagemaker, "ListTrainingJobsForHyperParameterTuningJob", error)
+
+    def main() -> int:
+        aws_search.follow(started, tmp_path, command_line.tell)
+        return 0
+
+    code, said = ending
+    assert command_line.run(main) == code
+    *_, reason, note = capsys.readouterr().err.splitlines()
+    assert reason.startswith(said)
+    assert note == "the search runs on: --attach search follows it, --stop search stops it"
+
+
+def test_logs_that_may_not_be_read_are_done_without(
+    started: AwsSearch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fail(started._curves._logs, "FilterLogEvents", denied("logs:FilterLogEvents"))
+
+    aws_search.follow(started, tmp_path, print)
+
+    printed = capsys.readouterr().out
+    why = "this AWS identity may not do logs:FilterLogEvents on arn:x: allow it in its policy"
+    assert printed.count(f"learning curves are not shown: {why}") == 1
+    assert (tmp_path / "best.json").exists()
+
+
+def test_a_log_is_read_on_from_where_it_was_read_to(started: AwsSearch) -> None:
+    curves = Curves(r"validation:accuracy=(\S+)", print)
+    asked: list[int] = []
+    curves._logs.meta.events.register(
+        "provide-client-params.cloudwatch-logs.FilterLogEvents",
+        lambda params, **_: asked.append(params["startTime"]),
+    )
+    last = log("validation:accuracy=0.91", "validation:accuracy=unknown", "validation:accuracy=0.92")
+
+    first = curves.of("search-002-abcd")
+    log("validation:accuracy=0.93")
+
+    assert first == {1: 0.81, 2: 0.82, 3: 0.83, 4: 0.91, 5: 0.92}
+    assert curves.of("search-002-abcd") == first | {6: 0.93}
+    assert asked == [0, last]
 
 
 def test_a_stop_is_sent(started: AwsSearch) -> None:
@@ -198,14 +307,13 @@ def test_missing_credentials_are_one_line(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_a_missing_permission_is_named(started: AwsSearch) -> None:
-    def refuse(**_: Any) -> None:
-        message = "User: arn:me is not authorized to perform: sagemaker:Stop on resource: arn:x"
-        raise started._sagemaker.exceptions.ClientError(
-            {"Error": {"Code": "AccessDeniedException", "Message": message}}, "StopHyperParameterTuningJob"
-        )
+def denied(action: str) -> ClientError:
+    message = f"User: arn:me is not authorized to perform: {action} on resource: arn:x"
+    return ClientError({"Error": {"Code": "AccessDeniedException", "Message": message}}, "any")
 
-    started._sagemaker.meta.events.register("before-call.sagemaker.StopHyperParameterTuningJob", refuse)
+
+def test_a_missing_permission_is_named(started: AwsSearch) -> None:
+    fail(started._sagemaker, "StopHyperParameterTuningJob", denied("sagemaker:Stop"))
 
     with pytest.raises(SettingsError, match="may not do sagemaker:Stop on arn:x: allow it in its policy"):
         started.stop()
