@@ -54,7 +54,12 @@ class AwsSearch:
         """
         description = self._describe()
         parts = ("HyperParameterTuningJobName", "HyperParameterTuningJobConfig", "TrainingJobDefinition")
-        return {part: description[part] for part in (*parts, "WarmStartConfig") if description.get(part)}
+        request = {part: description[part] for part in (*parts, "WarmStartConfig") if description.get(part)}
+        definition = request["TrainingJobDefinition"]
+        static = definition.get("StaticHyperParameters", {})
+        # What the platform adds for itself begins with an underscore; the trainer would not take it.
+        own = {name: value for name, value in static.items() if not name.startswith("_")}
+        return request | {"TrainingJobDefinition": definition | {"StaticHyperParameters": own}}
 
     @cached_property
     def _price(self) -> float | None:

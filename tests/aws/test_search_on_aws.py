@@ -92,7 +92,10 @@ def started(server: str, monkeypatch: pytest.MonkeyPatch) -> AwsSearch:
     """A search that the server has accepted and that has three trials, one of which has written a log."""
     monkeypatch.setattr(aws_search, "POLL_SECONDS", 0.05)
     found = AwsSearch("search", print)
-    found.start(request())
+    sent = request()
+    added = {"_tuning_objective_metric": "validation:accuracy"}  # as the platform does
+    sent["TrainingJobDefinition"]["StaticHyperParameters"] |= added
+    found.start(sent)
     trials = [
         summary(1, "Completed", 0.81),
         summary(2, "Completed", 0.86),
@@ -131,7 +134,9 @@ def test_a_search_is_followed_to_its_table_its_best_and_its_report(
     assert json.loads((tmp_path / "best.json").read_text()) == {
         "backbone": "efficientnet_lite0", "learning-rate": 0.0123, "batch-size": 32, "epochs": 3,
     }  # fmt: skip
-    assert "upside down" in (tmp_path / "report.html").read_text()
+    report = (tmp_path / "report.html").read_text()
+    assert "upside down" in report
+    assert "_tuning" not in report
     assert "search-003-abcd | Failed: AlgorithmError: the pictures are upside down" in said
     printed = capsys.readouterr().out
     assert "$0.05" in printed
