@@ -1,13 +1,10 @@
 """The learning curves of a search on SageMaker, read from its trials' logs in CloudWatch."""
 
-import re
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 
-from launcher import aws
+from launcher import aws, trials
 from launcher.errors import SettingsError
-from trainer.metrics import EPOCH_REGEX
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 
@@ -58,8 +55,6 @@ class Curves:
         curve.seen = {event["eventId"] for event in events if event["timestamp"] == curve.since}
 
     def _take(self, message: str, curve: _Curve) -> None:
-        found = re.search(self._regex, message)
-        epoch = re.search(EPOCH_REGEX, message)
-        if found:
-            with suppress(IndexError, TypeError, ValueError):  # what it has found is no number
-                curve.values[int(epoch[1]) if epoch else len(curve.values) + 1] = float(found[1])
+        if found := trials.reported(self._regex, message):
+            objective, epoch = found
+            curve.values[epoch or len(curve.values) + 1] = objective

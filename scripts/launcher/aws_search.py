@@ -50,9 +50,11 @@ class AwsSearch:
     def request(self) -> Request:
         """The request that the job was made from, as far as its trials and report need it.
 
-        Raises SettingsError when there is no such job.
+        Raises SettingsError when there is no such job, or one of another kind.
         """
         description = self._describe()
+        if "TrainingJobDefinition" not in description:
+            raise SettingsError(f"the search {self.name} has several training jobs' definitions, not one")
         parts = ("HyperParameterTuningJobName", "HyperParameterTuningJobConfig", "TrainingJobDefinition")
         request = {part: description[part] for part in (*parts, "WarmStartConfig") if description.get(part)}
         definition = request["TrainingJobDefinition"]

@@ -216,8 +216,9 @@ def final_metrics(log: str, definitions: Iterable[Mapping[str, str]]) -> dict[st
     """Return each metric's last value in a log, found with the request's own regular expressions."""
     metrics = {}
     for definition in definitions:
-        if values := re.findall(definition["Regex"], log):
-            metrics[definition["Name"]] = float(values[-1])
+        for found in re.finditer(definition["Regex"], log):
+            with suppress(IndexError, TypeError, ValueError):  # what it has found is no number
+                metrics[definition["Name"]] = float(found[1])
     return metrics
 
 

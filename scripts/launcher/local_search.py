@@ -6,7 +6,7 @@ The study remembers, the tuner runs, the view shows, and what is left is written
 from collections.abc import Callable
 from pathlib import Path
 
-from launcher import search_results, study, study_storage, tuning_view
+from launcher import search_results, study, study_storage, tuning_request, tuning_view
 from launcher.backends import Backend
 from launcher.errors import SettingsError
 from launcher.requests import Request
@@ -38,14 +38,10 @@ def attach(name: str, runs: Path, storage: str | None) -> tuple[Study, Path]:
 def _parent(name: str, request: Request, runs: Path, storage: str | None) -> Study:
     """Open a search to learn from; raises SettingsError where it searched for something else."""
     found = _attach(name, runs, storage)
-    ours, theirs = (
-        each["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]
-        for each in (request, found.request)
-    )
-    if (ours["MetricName"], ours["Type"]) != (theirs["MetricName"], theirs["Type"]):
+    ours, theirs = map(tuning_request.objective, (request, found.request))
+    if ours != theirs:
         raise SettingsError(
-            f"{name} searched for {theirs['MetricName']} ({theirs['Type']}), this search is for "
-            f"{ours['MetricName']} ({ours['Type']}): nothing can be learnt from it"
+            f"{name} searched for {theirs}, this search is for {ours}: nothing can be learnt from it"
         )
     return found
 
@@ -70,8 +66,8 @@ def run(found: Study, backend: Backend, folder: Path, say: Say) -> None:
             why = Tuner(found, backend, folder).run(view.refresh)
             view.refresh()
     except (KeyboardInterrupt, SystemExit) as interrupt:
-        search_results.write(folder, found.request, found.trials())
         interrupt.add_note(f"--attach {name} goes on with the search; what it has found is in {folder}")
+        search_results.write(folder, found.request, found.trials())
         raise
     if why:
         say(f"the search is over: {why}")

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from launcher import search_space, trials, tuning_report, tuning_view
+from launcher import search_space, trials, tuning_report, tuning_request, tuning_view
 from launcher.errors import SettingsError, WorkFailed
 from launcher.requests import Request
 from launcher.trials import Trial
@@ -82,8 +82,7 @@ def conclude(folder: Path, request: Request, found: Sequence[Trial]) -> None:
 def write(folder: Path, request: Request, found: Sequence[Trial]) -> Trial | None:
     """Write everything that can be said about the trials; returns the best one, None where there is none."""
     names = [each.name for each in search_space.entries(request)]
-    goal = request["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]["Type"]
-    best = trials.best(found, maximize=goal == "Maximize")
+    best = trials.best(found, maximize=tuning_request.objective(request).maximize)
     trials.write_csv(found, names, folder / TRIALS)
     if best is not None:
         static = request["TrainingJobDefinition"].get("StaticHyperParameters", {})

@@ -26,7 +26,7 @@ from optuna.terminator import EMMREvaluator, MedianErrorEvaluator, Terminator
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import text
 
-from launcher import search_space, study_storage, trials
+from launcher import search_space, study_storage, trials, tuning_request
 from launcher.errors import SettingsError, WorkFailed
 from launcher.requests import Request
 from launcher.search_space import Choices, Interval
@@ -50,7 +50,7 @@ class Study:
         self.place = study_storage.shown(storage.engine.url)
         config = request["HyperParameterTuningJobConfig"]
         self.parallel: int = config["ResourceLimits"]["MaxParallelTrainingJobs"]
-        self.maximize = config["HyperParameterTuningJobObjective"]["Type"] == "Maximize"
+        self.maximize = tuning_request.objective(request).maximize
         self._space = search_space.entries(request)
         self._ends = config.get("TuningJobCompletionCriteria", {})
         self._limit = _limit(config, self._space)
@@ -209,7 +209,6 @@ class Study:
 def create(request: Request, url: str) -> Study:
     """Make the study of a new search; raises SettingsError when one of that name is there."""
     name = request["HyperParameterTuningJobName"]
-    direction = request["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]["Type"].lower()
     place = study_storage.parsed(url)
     with study_storage.explained(place):
         storage = study_storage.opened(place)
@@ -219,7 +218,7 @@ def create(request: Request, url: str) -> Study:
                 storage=storage,
                 sampler=sampler(request),
                 pruner=pruner(request),
-                direction=direction,
+                direction="maximize" if tuning_request.objective(request).maximize else "minimize",
             )
         except DuplicatedStudyError:
             raise SettingsError(

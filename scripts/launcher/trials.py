@@ -7,10 +7,13 @@ them. The words for a trial's status are the API's.
 import csv
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from trainer.metrics import EPOCH_REGEX
 
 Status = Literal["InProgress", "Completed", "Stopped", "Failed"]
 
@@ -31,6 +34,15 @@ class Trial:
     seconds: float
     cost: float | None = None
     failure: str = ""
+
+
+def reported(regex: str, line: str) -> tuple[float, int | None] | None:
+    """Return the objective that a line of a trial's log reports, and its epoch where it names one."""
+    found, epoch = re.search(regex, line), re.search(EPOCH_REGEX, line)
+    try:
+        return (float(found[1]), int(epoch[1]) if epoch else None) if found else None
+    except (IndexError, TypeError, ValueError):  # what the request's expression has found is no number
+        return None
 
 
 def judged(trials: Iterable[Trial]) -> list[Trial]:

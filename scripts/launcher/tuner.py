@@ -5,7 +5,6 @@ read from its log with the request's own regular expressions. Several tuners may
 """
 
 import math
-import re
 import secrets
 import threading
 import time
@@ -17,12 +16,11 @@ import optuna
 from optuna.exceptions import TrialPruned, UpdateFinishedTrialError
 from optuna.trial import FrozenTrial
 
-from launcher import tuning_request
+from launcher import trials, tuning_request
 from launcher.backends import Backend
 from launcher.errors import WorkFailed
 from launcher.jobs import JobStopped
 from launcher.study import BEGUN, FAILURE, JOB, STOPPED, Study, writing
-from trainer.metrics import EPOCH_REGEX
 
 LOOK_SECONDS = 0.5  # between two looks at the study
 
@@ -76,22 +74,21 @@ class Tuner:
     def _run_trials(self, deadline: float, on_look: Callable[[], None]) -> None:
         """Let Optuna run trials in a thread of its own, while this one can be interrupted."""
         errors: list[BaseException] = []
-        worker = threading.Thread(target=self._optimize, args=(errors,), name="trials")
-        worker.start()
+        done = threading.Event()  # Thread.join, interrupted, takes a thread that runs for one that has ended
+        threading.Thread(target=self._optimize, args=(errors, done), name="trials").start()
         try:
-            while worker.is_alive():
-                worker.join(LOOK_SECONDS)
+            while not done.wait(LOOK_SECONDS):
                 self._watch(deadline)
                 on_look()
         except BaseException:
             self._interrupted = True
             self._end("interrupted")
-            worker.join()
+            done.wait()
             raise
         if errors:
             raise errors[0]
 
-    def _optimize(self, errors: list[BaseException]) -> None:
+    def _optimize(self, errors: list[BaseException], done: threading.Event) -> None:
         # As many threads as places, even for the last trial: a lost one may be queued meanwhile.
         try:
             self._study.optuna.optimize(
@@ -103,6 +100,8 @@ class Tuner:
         except BaseException as error:  # noqa: BLE001 - raised again by the thread that waits
             if not _is_of_a_trial_taken_over(error):
                 errors.append(error)
+        finally:
+            done.set()
 
     def _watch(self, deadline: float) -> None:
         if time.monotonic() > deadline:
@@ -220,26 +219,14 @@ class _Reports:
 
     def read(self, line: str) -> None:
         """Take a line of its log."""
-        found = re.search(self.regex, line)
+        found = trials.reported(self.regex, line)
         if found is None:
             return
-        value = _number(found)
-        if value is None:
-            return
-        self.latest = value
-        named = re.search(EPOCH_REGEX, line)
-        epoch = int(named[1]) if named else len(self._epochs) + 1
+        self.latest, named = found
+        epoch = named or len(self._epochs) + 1
         if epoch in self._epochs:  # the figures of the epoch that was kept, once more at the end
             return
         self._epochs.add(epoch)
         self._trial.report(self.latest, epoch)
         if self._trial.should_prune():
             self._stop.set()
-
-
-def _number(found: re.Match[str]) -> float | None:
-    """Return what a request's regular expression has found, where it is a number."""
-    try:
-        return float(found[1])
-    except (IndexError, TypeError, ValueError):
-        return None

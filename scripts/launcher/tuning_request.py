@@ -25,6 +25,7 @@ _SHARED = (
     "AlgorithmSpecification", "InputDataConfig", "OutputDataConfig", "ResourceConfig", "RoleArn",
     "StoppingCondition", "EnableNetworkIsolation", "CheckpointConfig",
 )  # fmt: skip
+NOTHING = r"(?!)()"
 PARALLEL_LIMIT = 100  # of MaxParallelTrainingJobs: what AWS raises an account's quota of 10 to at most
 _SPOT_PATIENCE = 2  # how many times a trial's own time it may wait for a spare machine, its run included
 
@@ -36,6 +37,9 @@ class Objective:
     metric: str
     maximize: bool
 
+    def __str__(self) -> str:
+        return f"{self.metric} ({'Maximize' if self.maximize else 'Minimize'})"
+
 
 def objective(request: Request) -> Objective:
     """Return what a request's search is for."""
@@ -44,10 +48,13 @@ def objective(request: Request) -> Objective:
 
 
 def objective_regex(request: Request) -> str:
-    """Return the regular expression that finds the objective in a trial's log."""
+    """Return the regular expression that finds the objective in a trial's log.
+
+    That of a job whose algorithm has its metrics built in, which was begun elsewhere, finds nothing.
+    """
     wanted = objective(request).metric
-    definitions = request["TrainingJobDefinition"]["AlgorithmSpecification"]["MetricDefinitions"]
-    regex: str = next(each["Regex"] for each in definitions if each["Name"] == wanted)
+    definitions = request["TrainingJobDefinition"]["AlgorithmSpecification"].get("MetricDefinitions", [])
+    regex: str = next((each["Regex"] for each in definitions if each["Name"] == wanted), NOTHING)
     return regex
 
 

@@ -24,6 +24,7 @@ from launcher import (
     prices,
     requests,
     search,
+    trials,
     tuning_request,
 )
 from launcher.aws_curves import Curves
@@ -141,6 +142,22 @@ def test_a_search_is_followed_to_its_table_its_best_and_its_report(
     printed = capsys.readouterr().out
     assert "$0.05" in printed
     assert f"best: {tmp_path / 'best.json'}" in printed
+
+
+def test_a_search_that_was_begun_elsewhere_is_followed_without_curves_or_refused(server: str) -> None:
+    sent = request()
+    del sent["TrainingJobDefinition"]["AlgorithmSpecification"]["MetricDefinitions"]
+    boto3.client("sagemaker").create_hyper_parameter_tuning_job(**sent)
+    elsewhere = AwsSearch("search", print)
+    assert tuning_request.objective_regex(elsewhere.request) == tuning_request.NOTHING
+    assert trials.reported(tuning_request.NOTHING, "[metrics] epoch=1 validation:accuracy=0.5") is None
+
+    several = AwsSearch("several", print)
+    answer(
+        several._sagemaker, "DescribeHyperParameterTuningJob", lambda _: {"TrainingJobDefinitions": [{}, {}]}
+    )
+    with pytest.raises(SettingsError, match="the search several has several training jobs' definitions"):
+        _ = several.request
 
 
 def test_a_name_that_is_taken_and_one_that_is_not_there_are_named(started: AwsSearch) -> None:

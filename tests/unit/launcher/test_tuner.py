@@ -342,6 +342,8 @@ def test_after_ctrl_c_the_trials_are_stopped_and_attach_runs_them_again(start: S
     assert tuner.returncode == 130, output
     assert "--attach search goes on with the search" in output
     assert "Traceback" not in output
+    with (tmp_path / "runs/search/trials.csv").open(newline="") as stream:  # written once they were stopped
+        assert not [row for row in csv.DictReader(stream) if row["status"] == "InProgress"]
     again = start("search")
     output, _ = again.communicate(timeout=120)
     assert again.returncode == 0, output
