@@ -37,6 +37,7 @@ Records = npt.NDArray[np.void]
 
 DIGEST_BYTES = 32
 _MERGED_ROWS = 16_384  # of a merged shard: few enough to be computed again in a minute, should it be damaged
+_OPEN_SHARDS = 128  # small ones at most: each that is open takes a file descriptor, often of 1,024
 _FLUSH_SECONDS = 2.0  # what a kill costs at most
 _LEFT_OVER_SECONDS = 3600.0
 
@@ -121,6 +122,7 @@ class FeatureTable:
                 waiting.append(self._records(digests, features))
                 if time.monotonic() - flushed > _FLUSH_SECONDS:
                     self._write_shard([records.tobytes() for records in waiting])
+                    self._merge_small(leaving=_OPEN_SHARDS)
                     waiting, flushed = [], time.monotonic()
         finally:
             if waiting:
@@ -164,6 +166,7 @@ class FeatureTable:
 
     def refresh(self) -> None:
         """Open and check the shards that are new, forget those that are gone."""
+        self._merge_small(leaving=_OPEN_SHARDS)
         while True:
             files = {file.name: file for file in self.shard_files()}
             self._verified = {name: records for name, records in self._verified.items() if name in files}
@@ -202,23 +205,47 @@ class FeatureTable:
         return shard_of, row_of
 
     def merge(self) -> None:
-        """Make a few large shards of many small ones: a long extraction leaves thousands.
+        """Make a few large shards of many small ones: a long extraction leaves thousands."""
+        self._merge_small(leaving=1)
+        self.refresh()
+
+    def _merge_small(self, *, leaving: int) -> None:
+        """Merge until no more small shards than that are left.
 
         Two processes that do so at once keep some rows twice, and lose none.
         """
-        small = [file for file in self.shard_files() if self._rows(file.name) < _MERGED_ROWS // 2]
-        while len(small) > 1:
+        while len(small := self._small()) > leaving:
             group, rows = [], 0
-            while small and rows + self._rows(small[0].name) <= _MERGED_ROWS:
-                rows += self._rows(small[0].name)
-                group.append(small.pop(0))
-            self._write_shard([_bytes_of(self._verified[file.name]) for file in group])
-            for file in group:
-                file.unlink(missing_ok=True)
-        self.refresh()
+            for file, count in small[:_OPEN_SHARDS]:
+                if rows + count <= _MERGED_ROWS:
+                    rows += count
+                    group.append(file)
+            self._replace(group)
 
-    def _rows(self, name: str) -> int:
-        return len(self._verified[name]) if name in self._verified else _MERGED_ROWS
+    def _replace(self, group: Sequence[Path]) -> None:
+        """Write those that are whole and still there as one; they are closed when this returns."""
+        opened = {file: self._open_if_there(file) for file in group}
+        whole = {file: records for file, records in opened.items() if records is not None}
+        if len(whole) > 1:  # one alone would be written under its own name, and removed
+            self._write_shard([_bytes_of(records) for records in whole.values()])
+            for file in whole:
+                file.unlink(missing_ok=True)
+
+    def _small(self) -> list[tuple[Path, int]]:
+        """The shards that should be merged, each with how many rows it has."""
+        small, header = [], len(_npy_header(self.record, 0))
+        for file in self.shard_files():
+            with suppress(FileNotFoundError):  # another process has just merged it
+                rows = (file.stat().st_size - header) // self.record.itemsize
+                if rows < _MERGED_ROWS // 2:
+                    small.append((file, rows))
+        return small
+
+    def _open_if_there(self, file: Path) -> Records | None:
+        try:
+            return self._verified[file.name] if file.name in self._verified else self._open(file)
+        except FileNotFoundError:  # another process has just merged it: its rows are in a newer shard
+            return None
 
 
 def _bytes_of(records: Records) -> memoryview:

@@ -106,12 +106,47 @@ def test_many_small_shards_become_few(tmp_path: Path, monkeypatch: pytest.Monkey
     numbers = range(300)
     with table.computing():
         table.add((digests(number), values(number)) for number in numbers)
-        assert len(table.shard_files()) == 300
+        assert 1 < len(table.shard_files()) <= 128  # a process may have few files open: see below
         table.merge()
 
     assert len(table.shard_files()) == 1
     found = open_table(tmp_path).features(digests(*numbers))
     assert np.array_equal(found.rows(list(numbers)).numpy(), values(*numbers))
+
+
+FEW_FILES = """
+import resource, sys
+from pathlib import Path
+from trainer import features
+sys.path.insert(0, sys.argv[1])
+from test_features import digests, open_table, values
+
+first, last, files = map(int, sys.argv[3:])
+resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+if first == 0:
+    features._OPEN_SHARDS = 10**6  # as by an older version, or by hosts that were killed
+features._FLUSH_SECONDS = -1.0  # a shard for every picture
+table = open_table(Path(sys.argv[2]))
+with table.computing():
+    table.add((digests(number), values(number)) for number in range(first, last))
+"""
+
+
+def test_a_long_extraction_needs_no_more_open_files_than_a_process_may_have(tmp_path: Path) -> None:
+    def extract(first: int, last: int, *, files: int) -> None:
+        here = str(Path(__file__).parent)
+        command = [sys.executable, "-c", FEW_FILES, here, str(tmp_path), str(first), str(last), str(files)]
+        subprocess.run(command, check=True)
+
+    extract(0, 400, files=1024)
+    assert len(list(tmp_path.rglob("features-*.npy"))) == 400
+
+    extract(400, 800, files=320)
+
+    table = open_table(tmp_path)
+    found = table.features(digests(*range(800)))
+    assert np.array_equal(found.rows(list(range(800))).numpy(), values(*range(800)))
+    assert len(table.shard_files()) <= 128
 
 
 def test_merging_leaves_large_shards_alone_and_keeps_every_row(
