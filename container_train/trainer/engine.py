@@ -544,7 +544,19 @@ def _compiled(extract: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]
             "compile needs a C++ compiler, which the training image leaves out: train in one built FROM it "
             "with g++ and python3-dev (--image), or leave compile false"
         )
-    return torch.compile(extract)
+    compiled = torch.compile(extract)
+
+    def call(inputs: Tensor) -> Tensor:
+        try:
+            return compiled(inputs)
+        except torch._dynamo.exc.BackendCompilerFailed as error:
+            folder = torch._inductor.runtime.cache_dir_utils.cache_dir()
+            raise TrainingError(
+                f"the network cannot be compiled: {str(error).splitlines()[0]}; what an earlier compilation "
+                f"left may be damaged: remove {folder}, or leave compile false"
+            ) from error
+
+    return call
 
 
 def _copy(tensors: Tensors) -> Tensors:

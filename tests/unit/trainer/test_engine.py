@@ -492,6 +492,18 @@ def test_a_compiled_network_trains_the_same_weights(tmp_path: Path) -> None:
         torch.testing.assert_close(compiled[name], tensor, rtol=1e-3, atol=1e-4)
 
 
+def test_a_damaged_compilation_is_said_to_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import shutil
+
+    if shutil.which("g++") is None:
+        pytest.skip("torch.compile needs g++")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))
+    monkeypatch.setenv("CXX", shutil.which("false") or "/bin/false")
+
+    with pytest.raises(TrainingError, match=rf"cannot be compiled: .*remove {tmp_path / 'compiled'}, or"):
+        train(tmp_path, replace(SETTINGS, unfreeze="all", epochs=1, compile=True))
+
+
 def test_cached_features_leave_nothing_to_compile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
     monkeypatch.delenv("CXX", raising=False)
