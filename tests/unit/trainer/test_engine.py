@@ -5,6 +5,9 @@ Whole or in pieces, at once or after a restart, on pictures or on cached feature
 
 import copy
 import math
+import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -480,8 +483,6 @@ def test_bfloat16_features_train_the_head_in_float32(tmp_path: Path) -> None:
 
 
 def test_a_compiled_network_trains_the_same_weights(tmp_path: Path) -> None:
-    import shutil
-
     if shutil.which("g++") is None:
         pytest.skip("torch.compile needs g++")
     settings = replace(SETTINGS, unfreeze="all", epochs=1)
@@ -492,16 +493,37 @@ def test_a_compiled_network_trains_the_same_weights(tmp_path: Path) -> None:
         torch.testing.assert_close(compiled[name], tensor, rtol=1e-3, atol=1e-4)
 
 
-def test_a_damaged_compilation_is_said_to_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import shutil
+COMPILED = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from test_engine import SETTINGS, train
+from trainer.failures import TrainingError
 
+try:
+    train(Path(sys.argv[2]), replace(SETTINGS, unfreeze="all", epochs=1, compile=True))
+except TrainingError as error:
+    print(error)
+"""
+
+
+def test_a_damaged_compilation_is_said_to_be_one(tmp_path: Path) -> None:
     if shutil.which("g++") is None:
         pytest.skip("torch.compile needs g++")
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))
-    monkeypatch.setenv("CXX", shutil.which("false") or "/bin/false")
+    compiled = tmp_path / "compiled"
 
-    with pytest.raises(TrainingError, match=rf"cannot be compiled: .*remove {tmp_path / 'compiled'}, or"):
-        train(tmp_path, replace(SETTINGS, unfreeze="all", epochs=1, compile=True))
+    def said(name: str) -> str:
+        command = [sys.executable, "-c", COMPILED, str(Path(__file__).parent), str(tmp_path / name)]
+        variables = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(compiled)}
+        return subprocess.run(command, check=True, capture_output=True, text=True, env=variables).stdout
+
+    assert said("whole") == ""
+    for library in compiled.rglob("*.so"):
+        library.write_bytes(library.read_bytes()[:100])
+
+    assert "the network cannot be compiled: " in (damaged := said("damaged"))
+    assert f"remove {compiled}, or leave compile false" in damaged
 
 
 def test_cached_features_leave_nothing_to_compile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
