@@ -101,10 +101,20 @@ class Study:
         trial.set_user_attr(SURPLUS, True)
 
     def run_again(self, trial: optuna.Trial) -> None:
-        """Queue what an interrupted trial tried, so that the next process runs it."""
+        """Queue what an interrupted trial tried, so that the next process runs it.
+
+        As Optuna does with a lost one: a grid's trial has to keep its point's number.
+        """
         self.discard(trial)
-        params = trial.params
-        self.optuna.enqueue_trial(params)
+        tried = self._storage.get_trial(trial._trial_id)
+        self.optuna.add_trial(
+            optuna.create_trial(
+                state=TrialState.WAITING,
+                params=tried.params,
+                distributions=tried.distributions,
+                system_attrs=tried.system_attrs,
+            )
+        )
 
     def retry_lost(self) -> None:
         """Queue the trials whose process has died; every process may do so at any time."""
@@ -193,7 +203,7 @@ class Study:
         ended = each.datetime_complete or datetime.now()
         return Trial(
             name=each.user_attrs.get(JOB, f"trial {each.number + 1}"),
-            status="Stopped" if STOPPED in each.user_attrs else status,  # type: ignore[arg-type]
+            status="Stopped" if STOPPED in each.user_attrs and status != "Failed" else status,  # type: ignore[arg-type]
             values={
                 entry.name: entry.text(each.params[entry.parameter])
                 for entry in self._space
@@ -291,7 +301,7 @@ def pruner(request: Request) -> BasePruner:
             min_resource=resources.get("MinResource", 1), max_resource=resources.get("MaxResource", "auto")
         )
     if config.get("TrainingJobEarlyStoppingType", "Off") == "Auto":
-        return MedianPruner(n_startup_trials=MEDIAN_TRIALS)
+        return MedianPruner(n_startup_trials=MEDIAN_TRIALS, n_min_trials=MEDIAN_TRIALS)
     return NopPruner()
 
 

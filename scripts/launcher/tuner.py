@@ -9,6 +9,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -39,7 +40,8 @@ class Tuner:
         self._folder = folder
         self._seconds: float = config["ResourceLimits"].get("MaxRuntimeInSeconds", math.inf)
         self._why_ended = ""
-        self._interrupted = False
+        self._interrupted = False  # by a person, or by a fault that is no trial's own: what ran is run again
+        self._fault: BaseException | None = None
         self._choosing = threading.Lock()
         self._cleared: set[str] = set()
         self._stops: set[threading.Event] = set()  # of the running trials
@@ -73,9 +75,8 @@ class Tuner:
 
     def _run_trials(self, deadline: float, on_look: Callable[[], None]) -> None:
         """Let Optuna run trials in a thread of its own, while this one can be interrupted."""
-        errors: list[BaseException] = []
         done = threading.Event()  # Thread.join, interrupted, takes a thread that runs for one that has ended
-        threading.Thread(target=self._optimize, args=(errors, done), name="trials").start()
+        threading.Thread(target=self._optimize, args=(done,), name="trials").start()
         try:
             while not done.wait(LOOK_SECONDS):
                 self._watch(deadline)
@@ -83,12 +84,14 @@ class Tuner:
         except BaseException:
             self._interrupted = True
             self._end("interrupted")
-            done.wait()
+            while not done.is_set():
+                with suppress(KeyboardInterrupt, SystemExit):  # again, while the trials write checkpoints
+                    done.wait()
             raise
-        if errors:
-            raise errors[0]
+        if self._fault:
+            raise self._fault
 
-    def _optimize(self, errors: list[BaseException], done: threading.Event) -> None:
+    def _optimize(self, done: threading.Event) -> None:
         # As many threads as places, even for the last trial: a lost one may be queued meanwhile.
         try:
             self._study.optuna.optimize(
@@ -99,7 +102,7 @@ class Tuner:
             )
         except BaseException as error:  # noqa: BLE001 - raised again by the thread that waits
             if not _is_of_a_trial_taken_over(error):
-                errors.append(error)
+                self._fault = self._fault or error
         finally:
             done.set()
 
@@ -137,8 +140,12 @@ class Tuner:
             raise
         except UpdateFinishedTrialError:  # see _is_of_a_trial_taken_over
             raise _Discarded from None
-        except BaseException:
+        except BaseException as error:
+            self._fault = self._fault or error  # Optuna passes on what some of its threads raise, not of all
+            self._interrupted = True
             self._end("a trial could not be started or followed")
+            with writing(self._study):
+                self._study.run_again(trial)
             raise
         finally:
             self._stops.discard(stop)
@@ -191,8 +198,9 @@ class Tuner:
         """Return what the trial reported last; raises WorkFailed, and notes it, where that is no number."""
         if reports.latest is not None and not math.isnan(reports.latest):
             return reports.latest
-        what = "its objective is NaN" if reports.latest is not None else "it reported no objective"
-        failure = f"{what}: no number in its log is found with {reports.regex!r}"
+        failure = "its objective is NaN"
+        if reports.latest is None:
+            failure = f"it reported no objective: no number in its log is found with {reports.regex!r}"
         trial.set_user_attr(FAILURE, failure)
         raise WorkFailed(failure)
 

@@ -188,7 +188,8 @@ def _ticks(each: Interval | Choices) -> list[tuple[float, str]]:
     if each.distribution().log and not each.reverse:
         powers = range(math.ceil(math.log10(each.low) - 1e-9), math.floor(math.log10(each.high) + 1e-9) + 1)
         span = math.log10(each.high / each.low)
-        return [((power - math.log10(each.low)) / span, f"{10.0**power:g}") for power in powers]
+        values = {each.low, each.high, *(10.0**power for power in powers)}
+        return [((math.log10(value / each.low)) / span, f"{value:g}") for value in sorted(values)]
     middle = (each.low + each.high) / 2
     return [(0, f"{each.low:g}"), (0.5, f"{middle:g}"), (1, f"{each.high:g}")]
 

@@ -13,7 +13,7 @@ from small_search import FATES, request
 from launcher import local_search
 from launcher.errors import SettingsError
 from launcher.requests import Request
-from launcher.study import FAILURE, Study
+from launcher.study import FAILURE, STOPPED, Study
 
 
 def study(tmp_path: Path, name: str = "search", **settings: Any) -> Study:
@@ -80,6 +80,32 @@ def test_a_search_that_has_found_what_there_is_converges(
     assert 20 < ended < 40
     assert found.reason_to_end() == "little is left to be gained"
     assert not [each for each in recwarn if issubclass(each.category, (FutureWarning, ExperimentalWarning))]
+
+
+def test_a_trial_that_was_stopped_and_has_no_number_failed(tmp_path: Path) -> None:
+    found = study(tmp_path)
+    trial = begin(found)
+    trial.set_user_attr(STOPPED, True)  # the median rule does so after a NaN
+    found.optuna.tell(trial, state=TrialState.FAIL)
+
+    assert [each.status for each in found.trials()] == ["Failed"]
+
+
+def test_no_trial_is_stopped_below_the_median_of_fewer_than_three(tmp_path: Path) -> None:
+    found = study(tmp_path, **{"early-stopping": "Auto"})
+    for last_epoch in (2, 2, 5):
+        trial = begin(found)
+        for epoch in range(1, last_epoch + 1):
+            trial.report(0.8, epoch)
+        complete(found, 0.8, trial)
+    trial = begin(found)
+
+    trial.report(0.1, 5)
+    assert not trial.should_prune()  # only one of the three came so far
+
+    again = begin(found)
+    again.report(0.1, 2)
+    assert again.should_prune()
 
 
 def test_a_grid_has_no_more_trials_than_points(tmp_path: Path) -> None:

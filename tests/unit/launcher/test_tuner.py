@@ -1,6 +1,7 @@
 """Searches on this machine: real trials under the real toolkit, of a program that trains nothing."""
 
 import csv
+import errno
 import json
 import re
 import signal
@@ -40,6 +41,7 @@ def carry_out(tmp_path: Path, backend: ProcessBackend) -> Callable[[Request], li
     return run
 
 
+GRID = {"batch-size": {"categorical": [16, 17, 18]}}
 CarryOut = Callable[[Request], list[Trial]]
 
 
@@ -330,13 +332,18 @@ def test_with_a_seed_processes_do_not_draw_the_same_trials_and_another_search_do
     assert drawn("others") == values
 
 
-def test_after_ctrl_c_the_trials_are_stopped_and_attach_runs_them_again(start: Start, tmp_path: Path) -> None:
-    wanted = request(tmp_path, pause=0.5, epochs=4, **{"max-trials": 3, "max-parallel-trials": 2})
+@pytest.mark.parametrize("more", [{"max-trials": 3}, {"strategy": "Grid", "ranges": GRID}])
+def test_after_ctrl_c_the_trials_are_stopped_and_attach_runs_them_again(
+    start: Start, tmp_path: Path, more: dict[str, Any]
+) -> None:
+    wanted = request(tmp_path, pause=0.5, epochs=4, **{"max-parallel-trials": 2}, **more)
     (tmp_path / "request.json").write_text(json.dumps(wanted))
     tuner = start(str(tmp_path / "request.json"))
     wait_for(tmp_path, 0, running=2)
 
     tuner.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    tuner.send_signal(signal.SIGINT)  # a person is impatient
     output, _ = tuner.communicate(timeout=60)
 
     assert tuner.returncode == 130, output
@@ -349,6 +356,29 @@ def test_after_ctrl_c_the_trials_are_stopped_and_attach_runs_them_again(start: S
     assert again.returncode == 0, output
     trials = local_search.attach("search", tmp_path / "runs", None)[0].trials()
     assert [trial.status for trial in trials] == ["Completed"] * 3
+    assert len({tuple(trial.values.items()) for trial in trials}) == 3
+
+
+def test_a_fault_that_is_no_trials_own_costs_no_trial(backend: ProcessBackend, tmp_path: Path) -> None:
+    wanted = request(tmp_path, pause=0.5, epochs=4, **{"max-trials": 3, "max-parallel-trials": 2})
+    found, folder = local_search.begin(wanted, tmp_path / "runs", None, print)
+    train, begun = backend.train, []
+
+    def fails_once(*given: Any, **settings: Any) -> Any:
+        begun.append(given)
+        if len(begun) == 2:
+            time.sleep(1)
+            raise OSError(errno.ENOSPC, "No space left on device", "somewhere")
+        return train(*given, **settings)
+
+    backend.train = fails_once  # type: ignore[method-assign]
+    with pytest.raises(OSError, match="No space left"):
+        local_search.run(found, backend, folder, print)
+    assert found.trials() == []
+
+    local_search.run(*local_search.attach("search", tmp_path / "runs", None)[:1], backend, folder, print)
+
+    assert [trial.status for trial in found.trials()] == ["Completed"] * 3
 
 
 def test_two_tuners_share_one_study_and_run_no_trial_too_many(start: Start, tmp_path: Path) -> None:

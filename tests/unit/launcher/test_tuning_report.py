@@ -7,6 +7,7 @@ import pytest
 import small_search
 
 from launcher import tuning_report, tuning_view
+from launcher.search_space import Interval
 from launcher.trials import Trial
 
 
@@ -59,3 +60,11 @@ def test_a_trials_line_says_what_is_known(tmp_path: Path, found: Trial, lines: l
         view.refresh()
 
     assert said == lines
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.002, 0.009), (0.02, 0.5), (0.001, 0.1)])
+def test_a_logarithmic_axis_has_its_ends_named(low: float, high: float) -> None:
+    ticks = tuning_report._ticks(Interval("learning-rate", low, high, integer=False, scale="Logarithmic"))
+
+    assert (ticks[0], ticks[-1]) == ((0, f"{low:g}"), (pytest.approx(1), f"{high:g}"))
+    assert len({text for _, text in ticks}) == len(ticks)
