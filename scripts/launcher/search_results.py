@@ -1,6 +1,6 @@
 """What a search leaves in its folder: the trials, the best hyperparameters, the report.
 
-Called by scripts/launch_hpo.py at the end of a search, wherever it ran, and when it is interrupted.
+Called at the end of a search, wherever it ran, and when one on this machine is interrupted.
 
     runs/<search>/
     ├── request.json     the CreateHyperParameterTuningJob request

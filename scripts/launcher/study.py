@@ -26,7 +26,7 @@ from optuna.terminator import EMMREvaluator, MedianErrorEvaluator, Terminator
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import text
 
-from launcher import search_space, study_storage, trials, tuning_request
+from launcher import search_space, study_storage, tuning_request
 from launcher.errors import SettingsError, WorkFailed
 from launcher.requests import Request
 from launcher.search_space import Choices, Interval
@@ -172,7 +172,7 @@ class Study:
         """Return the objectives of the trials that have one for good, the larger the better."""
         ended = [each for each in self.own() if each.datetime_complete is not None]
         ended.sort(key=lambda each: each.datetime_complete or datetime.min)
-        found = [each.objective for each in trials.judged(map(self._as_trial, ended))]
+        found = [each.objective for each in map(self._as_trial, ended) if each.is_judged]
         return [value if self.maximize else -value for value in found if value is not None]
 
     def learn_from(self, parents: Mapping[str, Sequence[Trial]]) -> dict[str, int]:
@@ -180,9 +180,8 @@ class Study:
         return {name: sum(map(partial(self._learn, name), known)) for name, known in parents.items()}
 
     def _learn(self, parent: str, trial: Trial) -> bool:
-        if not all(each.contains(trial.values.get(each.name, "")) for each in self._space):
-            return False
-        if not trials.judged([trial]):
+        known = all(each.contains(trial.values.get(each.name, "")) for each in self._space)
+        if not (known and trial.is_judged):
             return False
         self.optuna.add_trial(
             optuna.create_trial(

@@ -35,6 +35,12 @@ class Trial:
     cost: float | None = None
     failure: str = ""
 
+    @property
+    def is_judged(self) -> bool:
+        """Whether it has ended, and its objective is a number: what a search goes by."""
+        ended = self.status in {"Completed", "Stopped"}
+        return ended and self.objective is not None and math.isfinite(self.objective)
+
 
 def reported(regex: str, line: str) -> tuple[float, int | None] | None:
     """Return the objective that a line of a trial's log reports, and its epoch where it names one."""
@@ -45,21 +51,11 @@ def reported(regex: str, line: str) -> tuple[float, int | None] | None:
         return None
 
 
-def judged(trials: Iterable[Trial]) -> list[Trial]:
-    """Return the trials that have ended, and whose objective is a number: what a search goes by."""
-    return [
-        trial
-        for trial in trials
-        if trial.status in {"Completed", "Stopped"}
-        and trial.objective is not None
-        and math.isfinite(trial.objective)
-    ]
-
-
 def best(trials: Iterable[Trial], *, maximize: bool) -> Trial | None:
     """Return the trial with the best objective, the earlier one of two; None where none has any."""
     sign = 1 if maximize else -1
-    return max(judged(trials), key=lambda trial: sign * (trial.objective or 0.0), default=None)
+    judged = (trial for trial in trials if trial.is_judged)
+    return max(judged, key=lambda trial: sign * (trial.objective or 0.0), default=None)
 
 
 def shown(text: str) -> str:

@@ -48,11 +48,10 @@ class Findings:
     @property
     def judged(self) -> list[tuple[int, Trial, float]]:
         """Number, trial and objective of those that the search goes by."""
-        names = {trial.name for trial in trials.judged(self.trials)}
         return [
             (number, trial, trial.objective)
             for number, trial in enumerate(self.trials, start=1)
-            if trial.name in names and trial.objective is not None
+            if trial.is_judged and trial.objective is not None
         ]
 
     @property

@@ -25,7 +25,7 @@ _SHARED = (
     "AlgorithmSpecification", "InputDataConfig", "OutputDataConfig", "ResourceConfig", "RoleArn",
     "StoppingCondition", "EnableNetworkIsolation", "CheckpointConfig",
 )  # fmt: skip
-NOTHING = r"(?!)()"
+NOTHING = r"(?!)()"  # a regular expression that matches nowhere
 PARALLEL_LIMIT = 100  # of MaxParallelTrainingJobs: what AWS raises an account's quota of 10 to at most
 _SPOT_PATIENCE = 2  # how many times a trial's own time it may wait for a spare machine, its run included
 
