@@ -1,0 +1,57 @@
+"""What a rule or the profiler has found: where, the value against its threshold, and what to do about it.
+
+Standard library only. `findings.json` in the output folder holds them; the log and the report show them.
+"""
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+FILE = "findings.json"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One rule's verdict.
+
+    `step` counts optimiser steps from 0, `None` where a finding is about the whole run; `tensor` names what
+    was looked at, a tensor or a figure; `says` is the verdict in words, `advice` what to do about it.
+    """
+
+    rule: str
+    step: int | None
+    tensor: str
+    value: float
+    threshold: float
+    says: str
+    advice: str
+
+    def line(self) -> str:
+        """The finding as a line of the log."""
+        where = "" if self.step is None else f" at step {self.step}"
+        return f"finding: {self.rule}{where}: {self.says}. {self.advice}"
+
+
+def write_findings(folder: Path, findings: Iterable[Finding]) -> None:
+    """Write `findings.json`: a list of objects; a value that is no finite number is its name as text."""
+    entries = [{name: _plain(value) for name, value in asdict(finding).items()} for finding in findings]
+    text = json.dumps(entries, indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def read_findings(folder: Path) -> list[Finding]:
+    """The findings that `write_findings` wrote there; none where there is no such file."""
+    file = folder / FILE
+    if not file.is_file():
+        return []
+    entries = json.loads(file.read_text(encoding="utf-8"))
+    return [
+        Finding(**{**each, "value": float(each["value"]), "threshold": float(each["threshold"])})
+        for each in entries
+    ]
+
+
+def _plain(value: object) -> object:
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
