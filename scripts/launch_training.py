@@ -6,7 +6,8 @@
   python scripts/launch_training.py --data ../dogs --instances 2 --backend docker
   python scripts/launch_training.py --data ../dogs --set weights=none --dry-run
 
-The job's log goes to stderr, its metrics and the model's place to stdout. runs/latest leads to the job.
+The job's log goes to stderr; its metrics, the model's place, what its rules found and the report's place to
+stdout. runs/latest leads to the job.
 What can be used again is kept for the next job in TRAINER_CACHE_DIR, by default ~/.cache/dog-breeds.
 Exit code 75: the job was stopped, and the message says how to continue it.
 """
@@ -15,7 +16,7 @@ import argparse
 import sys
 
 from launcher import arguments as command
-from launcher import backends, command_line, jobs
+from launcher import backends, command_line, findings, jobs
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -23,6 +24,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = command.parser(__doc__)
     command.add_backend(parser)
     command.add_training(parser)
+    command.add_debugging(parser)
     parser.add_argument("--dry-run", action="store_true", help="print the request and do nothing")
     return parser.parse_args()
 
@@ -30,16 +32,19 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     """Train; print the last value of each metric."""
     arguments = parse_arguments()
-    request = command.training_request(arguments)
+    request = command.training_request(arguments, **command.debugging_request(arguments))
     if arguments.dry_run:
         print(command.as_json([("CreateTrainingJob", request)]))
         return 0
     backend = backends.choose(arguments.backend, command_line.tell)
+    if arguments.managed_rules:
+        command_line.tell("--managed-rules: only SageMaker has them; here the job runs its own rules")
     job = backend.train(request, arguments.output, command_line.tell)
     latest = jobs.point_latest(job)
     for name, value in job.metrics.items():
         print(f"{name:24} {value:.6g}")
-    print(f"model: {job.archive}\n{latest} leads to this job")
+    lines = [f"model: {job.archive}", f"{latest} leads to this job", *findings.summary(job.folder)]
+    print("\n".join(lines))
     return 0
 
 

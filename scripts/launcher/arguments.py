@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from launcher import backends, datasets, jobs, requests
+from launcher import aws, backends, datasets, debugging, jobs, requests
 from launcher.errors import SettingsError
 from launcher.requests import Json, Request
 from trainer.metrics import metric_definitions
@@ -99,6 +99,24 @@ def _add_resources(to: argparse.ArgumentParser) -> None:
         default=requests.INPUT_MODES[0],
         help="File: an instance copies the data to its disk first; FastFile: it streams them. "
         "On this machine both read them where they lie",
+    )
+
+
+def add_debugging(to: argparse.ArgumentParser) -> None:
+    """Add what the platform's Debugger is asked for; the job's own rules need none of it."""
+    group = to.add_mutually_exclusive_group()
+    group.add_argument(
+        "--no-debug-hook",
+        action="store_true",
+        help="ask nothing of SageMaker Debugger, for accounts that it refuses: "
+        "the tensors then come with the job's other output",
+    )
+    group.add_argument(
+        "--managed-rules",
+        action="store_true",
+        help="let SageMaker Debugger's own rules look at the job too: only for accounts that used them "
+        f"before 2026-07-30. Tensors are saved whole for them, every {debugging.SAVE_INTERVAL} steps or "
+        "debug-interval",
     )
 
 
@@ -192,6 +210,21 @@ def training_request(arguments: argparse.Namespace, **changes: Any) -> Request:
         "checkpoints": arguments.checkpoints,
     }
     return requests.validate("CreateTrainingJob", requests.training_job(**settings | changes))
+
+
+def debugging_request(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what a command line adds to a training request for the platform's Debugger.
+
+    Raises SettingsError for managed rules without tensors, without a region, or in one that has none.
+    """
+    if arguments.no_debug_hook:
+        return {}
+    parts = debugging.debugging(
+        hyperparameters(arguments),
+        arguments.output.resolve().as_uri(),
+        managed_rules_in=aws.region() if arguments.managed_rules else None,
+    )
+    return {"debug_hook": parts.hook, "debug_rules": parts.rules, "profiler": parts.profiler}
 
 
 def endpoint_requests(image: str, archive: Path) -> tuple[Request, Request, Request]:

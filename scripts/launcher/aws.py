@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import boto3
+from boto3.exceptions import Boto3Error
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
 
@@ -26,6 +27,15 @@ def client(service: str, *, region: str | None = None) -> Any:
         return session.client(service, region_name=region, config=_CONFIG)  # type: ignore[call-overload]
 
 
+def region() -> str:
+    """Return the region that the environment names; SettingsError when it names none."""
+    with explained():
+        found = os.environ.get("AWS_REGION") or boto3.Session().region_name
+        if not found:
+            raise NoRegionError
+        return found
+
+
 @contextmanager
 def explained() -> Iterator[None]:
     """Turn AWS's errors into SettingsError, where a person has to act, or WorkFailed."""
@@ -39,7 +49,7 @@ def explained() -> Iterator[None]:
         raise SettingsError("no AWS region is set: AWS_REGION, or `aws configure`") from None
     except ClientError as error:
         raise _meaning(error) from None
-    except BotoCoreError as error:
+    except (BotoCoreError, Boto3Error) as error:
         raise WorkFailed(f"AWS cannot be reached: {error}") from None
 
 

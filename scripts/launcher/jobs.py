@@ -5,7 +5,8 @@ Both local backends call `carry_out`; they differ only in how they start the wor
     runs/<job name>/
     ├── input/config/      hyperparameters, channels, hosts: what the platform writes before a job
     ├── model/             the model artifact, packed as output/model.tar.gz
-    ├── output/            data/ and, when the job failed, the file failure
+    ├── output/            data/ with findings.json and report/, the debugger's tensors/, and, when the job
+    │                      failed, the file failure
     ├── checkpoints/       a link to the folder of the request's CheckpointConfig, if it has one
     ├── training.log
     └── algo-2/ …          input/, model/, output/ and training.log of each further host
@@ -24,7 +25,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher import archives, layout, workloads
+from launcher import archives, findings, layout, workloads
 from launcher.errors import SettingsError, WorkFailed, WorkStopped
 from launcher.requests import Request
 from launcher.workloads import Log, OnLine, Workload
@@ -51,7 +52,10 @@ class FinishedJob:
 
 
 class JobFailed(WorkFailed):
-    """The training job ended with an error; the message begins with its own failure text."""
+    """The training job ended with an error.
+
+    The message begins with the job's own failure text and ends with what its rules found, and its report.
+    """
 
 
 class JobStopped(WorkStopped):
@@ -181,17 +185,19 @@ def _new_folder(runs: Path, name: str) -> Path:
 def _conclude(request: Request, folders: Mapping[str, Path], ending: _Ending) -> FinishedJob:
     """Tell a job that is done from one that failed and one that was stopped."""
     name = request["TrainingJobName"]
+    folder = next(iter(folders.values()))
     if ending.code is not None and ending.code not in STOPPED_CODES:
         where = f" on {ending.host}" if len(folders) > 1 else ""
         what = f"the training job {name} failed{where} with exit code {ending.code}"
-        raise JobFailed(_failure(folders[ending.host], what, ending.log))
-    folder = next(iter(folders.values()))
+        lines = [_failure(folders[ending.host], what, ending.log), *findings.summary(folder)]
+        raise JobFailed("\n".join(lines))
     archive = folder / "output/model.tar.gz"
     whole = any((folder / result).is_file() for result in RESULTS)
     if whole:
         archives.pack(folder / "model", archive)
     if ending.code != 0 or not whole:
-        raise JobStopped(f"{_why_stopped(request, ending)}\n{how_to_continue(folder)}\nits files: {folder}")
+        lines = [_why_stopped(request, ending), how_to_continue(folder), f"its files: {folder}"]
+        raise JobStopped("\n".join([*lines, *findings.summary(folder)]))
     definitions = request["AlgorithmSpecification"]["MetricDefinitions"]
     text = (folder / "training.log").read_text(encoding="utf-8")
     return FinishedJob(name, folder, archive, final_metrics(text, definitions))

@@ -54,8 +54,12 @@ def write(request: Request, folders: Mapping[str, Path], checkpoints: Path | Non
         (job / "checkpoints").symlink_to(checkpoints, target_is_directory=True)
 
 
+# The files of a job whose request has these parts, each with just that part: what smdebug reads.
+_DEBUGGER = {"DebugHookConfig": "debughookconfig", "ProfilerConfig": "profilerconfig"}
+
+
 def _configs(request: Request, host: str, hosts: Sequence[str]) -> dict[str, object]:
-    """Return the three files that the platform puts into /opt/ml/input/config, without `.json`.
+    """Return the files that the platform puts into /opt/ml/input/config, without `.json`.
 
     https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo-running-container.html
     """
@@ -78,4 +82,5 @@ def _configs(request: Request, host: str, hosts: Sequence[str]) -> dict[str, obj
             "instance_groups": [group],
             "network_interface_name": "eth0",
         },
+        **{file: request[key] for key, file in _DEBUGGER.items() if key in request},
     }

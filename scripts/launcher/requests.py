@@ -51,12 +51,15 @@ def training_job(
     max_runtime_seconds: int = 86_400,
     network_isolation: bool = True,
     environment: Mapping[str, str] | None = None,
+    debug_hook: Request | None = None,
+    debug_rules: Sequence[Request] = (),
+    profiler: Request | None = None,
 ) -> Request:
     """Build a CreateTrainingJob request.
 
     `channels` maps a channel's name to its URI; `checkpoints` is the URI of a folder that outlives the job,
-    from which another job continues. A hyperparameter that is not given is not sent, so that the only
-    defaults are the trainer's own.
+    from which another job continues; the last three are what `debugging` builds. A hyperparameter that is
+    not given is not sent, so that the only defaults are the trainer's own.
     """
     request = {
         "TrainingJobName": name,
@@ -80,7 +83,12 @@ def training_job(
     }
     if checkpoints is not None:
         request["CheckpointConfig"] = {"S3Uri": checkpoints, "LocalPath": CHECKPOINTS}
-    return request
+    debugger = {
+        "DebugHookConfig": debug_hook,
+        "DebugRuleConfigurations": list(debug_rules),
+        "ProfilerConfig": profiler,
+    }
+    return request | {key: part for key, part in debugger.items() if part}
 
 
 def _channel(name: str, uri: str) -> Request:

@@ -1,0 +1,45 @@
+"""Where SageMaker Debugger's rule evaluator image lies: an account of AWS's own in each region.
+
+Copied from `image_uri_config/debugger.json` of the SageMaker SDK 2.257.7 (the same in 3.27.0), 2026-11-23.
+"""
+
+from launcher.errors import SettingsError
+
+REPOSITORY, TAG = "sagemaker-debugger-rules", "latest"
+ACCOUNTS = {
+    "af-south-1": "314341159256",
+    "ap-east-1": "199566480951",
+    "ap-northeast-1": "430734990657",
+    "ap-northeast-2": "578805364391",
+    "ap-northeast-3": "479947661362",
+    "ap-south-1": "904829902805",
+    "ap-southeast-1": "972752614525",
+    "ap-southeast-2": "184798709955",
+    "ca-central-1": "519511493484",
+    "cn-north-1": "618459771430",
+    "cn-northwest-1": "658757709296",
+    "eu-central-1": "482524230118",
+    "eu-north-1": "314864569078",
+    "eu-south-1": "563282790590",
+    "eu-west-1": "929884845733",
+    "eu-west-2": "250201462417",
+    "eu-west-3": "447278800020",
+    "me-south-1": "986000313247",
+    "sa-east-1": "818342061345",
+    "us-east-1": "503895931360",
+    "us-east-2": "915447279597",
+    "us-gov-west-1": "515509971035",
+    "us-west-1": "685455198987",
+    "us-west-2": "895741380848",
+}
+
+
+def rule_image(region: str) -> str:
+    """Return the image that evaluates the managed rules in a region; SettingsError where there is none."""
+    if region not in ACCOUNTS:
+        raise SettingsError(
+            f"SageMaker Debugger has no managed rules in {region}: leave --managed-rules out "
+            "(the training job runs its own rules anywhere)"
+        )
+    domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    return f"{ACCOUNTS[region]}.dkr.ecr.{region}.{domain}/{REPOSITORY}:{TAG}"
