@@ -2,8 +2,9 @@
 
     python train_model.py --data ../dogs --model-dir model --backbone efficientnet_lite0
 
-Keeps the epoch that is best on valid/, answers test/ once with it, and leaves the model artifact
-in --model-dir, predictions and the quarantine report in --output-data-dir. Exit codes: 0 done,
+Keeps the epoch that is best on valid/, answers test/ once with it, and leaves the model artifact in
+--model-dir; predictions, the quarantine report, the tensors that rules have looked at, and report/report.html
+in --output-data-dir. Exit codes: 0 done,
 1 the work failed, 2 a setting is wrong.
 """
 
@@ -23,9 +24,15 @@ def main() -> int:
     def program(stop: Stop) -> None:
         settings, locations = read_command_line("Train and export a picture classifier.", sys.argv[1:], found)
         from trainer import job  # noqa: PLC0415 - torch takes seconds, a wrong setting should not
+        from trainer.observation import observed  # noqa: PLC0415
 
-        with job.open_machine(settings, stop) as machine:
-            running = job.prepare(settings, locations, machine, splits=("train", "valid", "test"))
+        with (
+            job.open_machine(settings, stop) as machine,
+            observed(settings, locations, machine) as observation,
+        ):
+            running = job.prepare(
+                settings, locations, machine, splits=("train", "valid", "test"), observation=observation
+            )
             trained = job.train(running)
             tested = job.test(running, trained)
             job.export(running, trained, tested)

@@ -8,6 +8,7 @@ import argparse
 import dataclasses
 import difflib
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, get_type_hints
@@ -100,7 +101,7 @@ class Hyperparameters:
         0.01,
         "step size of the head, falling to zero along a cosine",
         low=0,
-        high=10,
+        high=1000,
         above_low=True,
     )
     layer_decay: float = _setting(
@@ -155,6 +156,29 @@ class Hyperparameters:
         0.01, "share of a split's files that may be unreadable before the job fails", low=0, high=1
     )
     workers: int = _setting(-1, "processes that load pictures; -1 is one per processor, at most 16", low=-1)
+    debug: bool = _setting(
+        True,
+        "save what loss, gradients, weights and activations look like through smdebug, and let rules look at "
+        "them; a search's trials do without",
+    )
+    debug_interval: int = _setting(
+        0, "steps between saves; 0 is as often as 2 % of the time allow, at most 20 times an epoch", low=0
+    )
+    debug_whole: bool = _setting(False, "save whole tensors besides their mean, spread, range and norm")
+    debug_activations: str = _setting(
+        "", "regular expression of the layers whose activations are saved besides the head's"
+    )
+    on_finding: str = _setting(
+        "warn",
+        "what a finding of a rule does: `warn` says it, `stop` writes a checkpoint and fails the job",
+        choices=("warn", "stop"),
+    )
+    profile: bool = _setting(
+        True, "time the phases of training and watch the machine; a search's trials do without"
+    )
+    profile_steps: str = _setting(
+        "", "first and last step, such as 20-25, that torch.profiler traces for Perfetto; empty is none"
+    )
     seed: int = _setting(0, "start of every random number", low=0, high=2**31 - 1)
 
     def __post_init__(self) -> None:
@@ -162,6 +186,8 @@ class Hyperparameters:
             value, valid = getattr(self, entry.name), entry.metadata["range"]
             if not valid.allows(value):
                 raise UsageError(_out_of_range(flag_name(entry.name), value, valid))
+        if self.profile_steps and not re.fullmatch(r"\d+-\d+", self.profile_steps):
+            raise UsageError(f"profile-steps must be two steps such as 20-25, not {self.profile_steps!r}")
         if self.crop > self.resize:
             raise UsageError(
                 f"crop {self.crop} is larger than resize {self.resize}: it would have black borders"
@@ -181,6 +207,14 @@ class Hyperparameters:
     def cached(self) -> bool:
         """Whether the head is trained on features from the cache."""
         return self.frozen and self.feature_cache
+
+    @property
+    def traced_steps(self) -> range | None:
+        """The steps, from 0 over all epochs, that `profile_steps` names."""
+        if not self.profile_steps:
+            return None
+        first, _, last = self.profile_steps.partition("-")
+        return range(int(first), int(last) + 1)
 
     @property
     def view_count(self) -> int:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import safetensors.torch
 import torch
@@ -39,6 +39,7 @@ from trainer.optimisation import (
 )
 from trainer.pieces import in_pieces, out_of_memory, piece_size
 from trainer.termination import Stop, Terminated
+from trainer.watch import NOBODY, Watch
 
 Report = Callable[[dict[str, float], int], None]
 
@@ -145,22 +146,29 @@ def fit(
     checkpoints: Path,
     report: Report,
     start: Callable[[], None] = lambda: None,
+    watch: Watch = NOBODY,
 ) -> Best:
     """Train what `model` leaves unfrozen, and leave it with the weights of the epoch best on validation.
 
     Goes on from the newest whole checkpoint in `checkpoints`; where there is none, `start` gives the model
-    the weights to begin with. `report` is called after each epoch with
-    its metrics and its number, from 1. On a stop request writes a checkpoint and raises `Terminated`.
+    the weights to begin with. `report` is called after each epoch with its metrics and its number, from 1,
+    and `watch` is told of every step. On a stop request writes a checkpoint and raises `Terminated`.
     Raises `TrainingError` when training diverges or a single picture exhausts the GPU's memory.
     """
-    run = _Run(model, training, validation, settings, machine, checkpoints=checkpoints, report=report)
+    run = _Run(
+        model, training, validation, settings, machine, checkpoints=checkpoints, report=report, watch=watch
+    )
     with machine.stop.deferred():
         if not run.restore():
             start()
             run.begin()
-        while not run.finished:
-            run.train_epoch()
-            run.end_epoch()
+        try:
+            run.begin_watch()
+            while not run.finished:
+                run.train_epoch()
+                run.end_epoch()
+        finally:
+            watch.end()
     run.load_best()
     return run.best
 
@@ -212,7 +220,10 @@ class _Run:
         *,
         checkpoints: Path,
         report: Report,
+        watch: Watch,
     ) -> None:
+        self.watch = watch
+        self.history: list[dict[str, float]] = []  # metrics of the epochs done
         self.model, self.settings, self.machine = model, settings, machine
         self.training, self.validation = training, validation
         self.checkpoints, self.report = checkpoints, report
@@ -239,6 +250,16 @@ class _Run:
         self.best_weights = _copy(self.weights)
         self.average = _copy(self.weights) if self.settings.ema else {}
 
+    def begin_watch(self) -> None:
+        """Tell who looks on where training is."""
+        self.watch.begin(
+            cast(nn.Module, self.model),
+            epoch_steps=self.plan.steps,
+            epoch=self.position.epoch,
+            step=self.position.step,
+            past=self.history,
+        )
+
     @property
     def finished(self) -> bool:
         """Whether all epochs are done, or enough of them brought nothing."""
@@ -257,10 +278,12 @@ class _Run:
         label = f"epoch {position.epoch}/{self.settings.epochs}"
         batches = self.training.load(self.plan.epoch(position.epoch, first_step=position.step))
         seen = position.step * self.plan.batch_size
+        self.watch.begin_epoch()
         with _progress(len(self.training), label, done=seen) as bar:
             while True:
                 begun = time.perf_counter()
-                batch = next(batches, None)
+                with self.watch.phase("data wait"):
+                    batch = next(batches, None)
                 self.waited += time.perf_counter() - begun
                 if batch is None:
                     if self.machine.device.type == "cuda":
@@ -268,7 +291,9 @@ class _Run:
                     self.seconds += time.perf_counter() - begun
                     return
                 total = self.plan.size(self.position.step)
+                self.watch.begin_step(position.epoch, self.position.step)
                 done = self.step(*batch, total)
+                self.watch.end_step(done=done)
                 self.seconds += time.perf_counter() - begun
                 if not done:
                     self.save()
@@ -283,7 +308,7 @@ class _Run:
         """Evaluate, report, remember the best, and write a checkpoint; raises `Terminated` after one."""
         trained = self._trained()
         try:
-            with self._averaged():
+            with self._averaged(), self.watch.phase("validation"):
                 validated = evaluate(
                     self.model,
                     self.validation,
@@ -298,6 +323,7 @@ class _Run:
         metrics = {**trained, "validation:loss": validated.loss, "validation:accuracy": validated.accuracy}
         epoch = self.position.epoch
         self.report(metrics, epoch)
+        self.history.append({"epoch": epoch, **metrics})
         # A better loss at the same accuracy is kept, but is no reason to go on: a loss can fall for ever.
         stale = 0 if validated.accuracy > self.best.accuracy else self.position.stale + 1
         if self.best.beaten_by(metrics):
@@ -306,6 +332,7 @@ class _Run:
         self.totals.zero_()
         self.seconds = self.waited = 0.0
         self.save()
+        self.watch.end_epoch(epoch, metrics)
 
     def _trained(self) -> dict[str, float]:
         """The epoch's training figures, over all processes."""
@@ -356,20 +383,24 @@ class _Run:
         """
         done = self.steps_done
         steps = self.settings.epochs * self.plan.steps
-        inputs, targets = (rows.to(self.machine.device, non_blocking=True) for rows in (inputs, targets))
-        mixture = None
-        if self.settings.mixup:
-            mixture, inputs, targets = self.with_partners(inputs, targets, total)
-        inputs = self.training.prepare(inputs, self.machine.device)
+        with self.watch.phase("copy"):
+            inputs, targets = (rows.to(self.machine.device, non_blocking=True) for rows in (inputs, targets))
+            mixture = None
+            if self.settings.mixup:
+                mixture, inputs, targets = self.with_partners(inputs, targets, total)
+            inputs = self.training.prepare(inputs, self.machine.device)
+        self.watch.inputs(inputs)
         counted = self.gradients(inputs, targets, total, mixture)
         if self.share_gradients():
             return False
         self.totals += counted
-        if self.settings.clip_gradients:
-            torch.nn.utils.clip_grad_norm_(self.weights.values(), self.settings.clip_gradients)
-        self.optimizer.step(share_of_peak(done, steps=steps, warmup=self.settings.warmup))
-        if self.average:
-            update_average(self.average, self.weights, decay=self.settings.ema, step=done)
+        self.watch.gradients(counted[0] / counted[2])
+        with self.watch.phase("optimiser"):
+            if self.settings.clip_gradients:
+                torch.nn.utils.clip_grad_norm_(self.weights.values(), self.settings.clip_gradients)
+            self.optimizer.step(share_of_peak(done, steps=steps, warmup=self.settings.warmup))
+            if self.average:
+                update_average(self.average, self.weights, decay=self.settings.ema, step=done)
         return True
 
     def with_partners(self, inputs: Tensor, targets: Tensor, total: int) -> tuple[Mixture, Tensor, Tensor]:
@@ -412,8 +443,10 @@ class _Run:
         settings, counted = self.settings, torch.zeros_like(self.totals)
         if not len(inputs):
             return counted
+        self.watch.begin_forward()
         if settings.frozen:  # these need no gradients, and so little memory
-            features = [self.features(piece) for (piece,) in self.pieces(inputs)]
+            with self.watch.phase("forward"):
+                features = [self.features(piece) for (piece,) in self.pieces(inputs)]
             if self.machine.stop.requested:
                 return counted
             inputs = torch.cat(features)
@@ -422,11 +455,13 @@ class _Run:
             inputs, goals = mixture.mix(inputs), mixture.mix(goals)
             targets = targets[: len(goals)]
         for piece, truth, goal, kept in self.pieces(inputs, targets, goals, self._kept(total)):
-            logits = self.model.head((piece if settings.frozen else self.features(piece)) * kept)
-            loss = functional.cross_entropy(
-                logits, goal, reduction="sum", label_smoothing=settings.label_smoothing
-            )
-            (loss / total).backward()
+            with self.watch.phase("forward"):
+                logits = self.model.head((piece if settings.frozen else self.features(piece)) * kept)
+                loss = functional.cross_entropy(
+                    logits, goal, reduction="sum", label_smoothing=settings.label_smoothing
+                )
+            with self.watch.phase("backward"):
+                (loss / total).backward()
             counted[0] += loss.detach()
             counted[1] += (logits.detach().argmax(1) == truth).sum()
             counted[2] += len(truth)
@@ -477,6 +512,10 @@ class _Run:
 
     def save(self) -> None:
         """Write a checkpoint; all processes call, the first one writes."""
+        with self.watch.phase("checkpoint"):
+            self._save()
+
+    def _save(self) -> None:
         totals = self._all_totals()
         if not self.machine.group.is_main:
             return
@@ -494,6 +533,7 @@ class _Run:
             "seconds": self.seconds,
             "waited": self.waited,
             "piece": self.piece,
+            "history": self.history,
         }
         save_checkpoint(self.checkpoints, Checkpoint(self.steps_done, tensors, state))
 
@@ -515,6 +555,7 @@ class _Run:
         state = checkpoint.state
         self.position, self.best = Position(**state["position"]), Best(**state["best"])
         self.seconds, self.waited, self.piece = state["seconds"], state["waited"], state["piece"]
+        self.history = state["history"]
         print(
             f"going on from the checkpoint of step {checkpoint.step} of "
             f"{self.settings.epochs * self.plan.steps} in {self.checkpoints}",

@@ -6,15 +6,11 @@ answer.
 
 import json
 import os
-import platform
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -32,10 +28,12 @@ from trainer.failures import DataError
 from trainer.loading import normalise
 from trainer.locations import Locations
 from trainer.members import Job, Member, samples_sha256, train_member
+from trainer.observation import Observation
 from trainer.precision import choose_device, choose_precision
 from trainer.predictions import write_predictions
 from trainer.scorecard import Scorecard, confusion_matrix, score, write_report_card
 from trainer.termination import Stop
+from trainer.training_run import training_run
 from trainer.views import CENTRE, Preprocessing, Views
 
 _PATIENCE = timedelta(hours=2)  # of a process for the others: one may have to compute features first
@@ -72,7 +70,12 @@ def open_machine(settings: Hyperparameters, stop: Stop) -> Iterator[Machine]:
 
 
 def prepare(
-    settings: Hyperparameters, locations: Locations, machine: Machine, *, splits: Sequence[str]
+    settings: Hyperparameters,
+    locations: Locations,
+    machine: Machine,
+    *,
+    splits: Sequence[str],
+    observation: Observation | None = None,
 ) -> Job:
     """Check the pictures; `splits` names the data folders to open, `train` first. Raises `DataError`."""
     group = machine.group
@@ -89,7 +92,9 @@ def prepare(
         group.barrier()
     _require_same_pictures(opened, group)
     views = Views(Preprocessing(settings.resize, settings.crop), settings.min_crop_area)
-    return Job(settings, locations, machine, opened, views)
+    if observation is not None:
+        observation.pictures = {name: len(split) for name, split in opened.items()}
+    return Job(settings, locations, machine, opened, views, observation)
 
 
 def _require_same_pictures(splits: Mapping[str, RobustImageFolder], group: Group) -> None:
@@ -227,26 +232,3 @@ def _selftest(job: Job) -> Tensor:
         job.views.pixels(split.read(index), digest=split.digests[index], number=CENTRE) for index in ends
     ]
     return normalise(torch.stack([torch.from_numpy(view.copy()) for view in views])).contiguous()
-
-
-def training_run(settings: Hyperparameters) -> dict[str, Any]:
-    """The `training_run` object of artifact.json."""
-    return {
-        "job_name": os.environ.get("TRAINING_JOB_NAME"),
-        "hyperparameters": settings.as_dict(),
-        "seed": settings.seed,
-        "git_revision": _git_revision(),
-        "python": platform.python_version(),
-        **{name: version(name) for name in ("torch", "torchvision", "openvino")},
-    }
-
-
-def _git_revision() -> str | None:
-    """GIT_REVISION of the image, or the checkout's."""
-    if revision := os.environ.get("GIT_REVISION"):
-        return revision
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None

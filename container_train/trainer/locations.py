@@ -3,6 +3,7 @@
 Read from the SM_* variables that sagemaker-training sets; without it from SAGEMAKER_BASE_DIR.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,17 @@ class Locations:
     checkpoints: Path
     cache: Path
     failure_file: Path | None
+    debug_configuration: Path | None = None
+
+    @property
+    def tensors(self) -> Path:
+        """Where smdebug's trial goes: where the platform's configuration says, else to the other results."""
+        if self.debug_configuration is None:
+            return self.output_data_dir / "tensors"
+        base = self.debug_configuration.parents[2]  # <base>/input/config/debughookconfig.json
+        place = json.loads(self.debug_configuration.read_text(encoding="utf-8")).get("LocalPath")
+        path = Path(place or f"{BASE}/output/tensors")
+        return base / path.relative_to(BASE) if path.is_relative_to(BASE) else path
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Locations":
@@ -32,6 +44,7 @@ class Locations:
 
         output = environment.get("SM_OUTPUT_DIR")
         checkpoints = base / "checkpoints"
+        debug_configuration = base / "input" / "config" / "debughookconfig.json"
         return cls(
             data=folder("SM_CHANNEL_TRAINING", "input", "data", "training"),
             pretrained=folder("SM_CHANNEL_PRETRAINED", "input", "data", "pretrained"),
@@ -40,6 +53,7 @@ class Locations:
             checkpoints=checkpoints,
             cache=Path(environment.get("TRAINER_CACHE_DIR") or _default_cache(environment, checkpoints)),
             failure_file=Path(output, "failure") if output else None,
+            debug_configuration=debug_configuration if debug_configuration.is_file() else None,
         )
 
 

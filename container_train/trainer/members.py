@@ -9,6 +9,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -36,10 +37,15 @@ from trainer.features import Features, FeatureTable
 from trainer.head_start import start_head
 from trainer.loading import FeatureBatches, ImageBatches, Source
 from trainer.locations import Locations
+from trainer.observation import Observation
 from trainer.views import CENTRE, Views
+from trainer.watch import NOBODY, Watch
 from trainer.weights import Weights, find_weights, image_weights_folder
 
-_NO_INFLUENCE = ("backbone", "workers", "checkpoint-steps", "max-unreadable")  # on a member's weights
+_NO_INFLUENCE = {  # on a member's weights
+    "backbone", "workers", "checkpoint-steps", "max-unreadable", "on-finding", "debug", "debug-interval",
+    "debug-whole", "debug-activations", "profile", "profile-steps",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -51,11 +57,18 @@ class Job:
     machine: Machine
     splits: Mapping[str, RobustImageFolder]
     views: Views
+    observation: Observation | None = None  # of train_model.py's job, in its first process
 
     @property
     def classes(self) -> list[str]:
         """Names in the order of the logits."""
         return self.splits["train"].classes
+
+    def watch(self, member: str) -> AbstractContextManager[Watch]:
+        """What looks on at a member's training."""
+        if self.observation is None:
+            return nullcontext(NOBODY)
+        return self.observation.member(member, self.splits["train"].targets, classes=len(self.classes))
 
     def say(self, text: str) -> None:
         """A line for a person, from one process."""
@@ -121,16 +134,18 @@ def train_member(job: Job, name: str) -> Member:
         _require_takes(model, backbone, job.views)
         model.unfreeze(cast(Unfreeze, settings.unfreeze))
         model.to(machine.device).to(memory_format=torch.channels_last)
-    best = fit(
-        model,
-        sources["train"],
-        sources["valid"],
-        settings,
-        machine,
-        checkpoints=_checkpoints(job, backbone, weights),
-        report=job.report,
-        start=functools.partial(_start, job, backbone, weights, model, sources["train"]),
-    )
+    with job.watch(name) as watch:
+        best = fit(
+            model,
+            sources["train"],
+            sources["valid"],
+            settings,
+            machine,
+            checkpoints=_checkpoints(job, backbone, weights),
+            report=job.report,
+            start=functools.partial(_start, job, backbone, weights, model, sources["train"]),
+            watch=watch,
+        )
     validation = evaluate(
         model, sources["valid"], machine, batch_size=settings.batch_size, label="validation"
     )

@@ -8,7 +8,9 @@ the pure Python implementation still reads; and `ndarray.tostring` is `tobytes` 
 
 import os
 import sys
+import warnings
 from importlib.metadata import version
+from typing import Any
 
 from trainer.failures import TrainingError
 
@@ -33,32 +35,39 @@ if api_implementation.Type() != "python":
         "imports protobuf; set it, or switch smdebug off with debug=false"
     )
 
-from smdebug import SaveConfig
-from smdebug.core import writer as _writer
-from smdebug.core.access_layer.utils import END_OF_JOB_FILENAME
-from smdebug.core.locations import IndexFileLocationUtils, TensorFileLocation
-from smdebug.core.modes import ModeKeys
-from smdebug.core.reduction_config import ReductionConfig
-from smdebug.core.reductions import REDUCTIONS_PREFIX, reverse_reduction_tensor_name
-from smdebug.core.tensor import Tensor
-from smdebug.core.tfevent import util as _util
-from smdebug.core.tfevent.event_file_reader import EventFileReader
-from smdebug.core.tfevent.event_file_writer import EventFileWriter
-from smdebug.core.writer import FileWriter
-from smdebug.exceptions import RuleEvaluationConditionMet, SMDebugError
-from smdebug.pytorch import Hook
-from smdebug.rules import Rule
-from smdebug.rules.rule_invoker import invoke_rule
-from smdebug.trials import create_trial
-from smdebug.trials.trial import Trial
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # a hundred, about each of its protobuf fields
+    from smdebug import SaveConfig, SaveConfigMode
+    from smdebug.core import writer as _writer
+    from smdebug.core.access_layer.utils import END_OF_JOB_FILENAME
+    from smdebug.core.locations import IndexFileLocationUtils, TensorFileLocation, TensorLocation
+    from smdebug.core.modes import ModeKeys
+    from smdebug.core.reduction_config import ReductionConfig
+    from smdebug.core.reductions import REDUCTIONS_PREFIX, reverse_reduction_tensor_name
+    from smdebug.core.tensor import Tensor
+    from smdebug.core.tfevent import util as _util
+    from smdebug.core.tfevent.event_file_reader import EventFileReader
+    from smdebug.core.tfevent.index_file_writer import Index
+    from smdebug.core.tfevent.proto.event_pb2 import Event
+    from smdebug.core.tfevent.proto.summary_pb2 import Summary
+    from smdebug.core.tfrecord.record_writer import CHECKSUM_MAGIC_BYTES, masked_crc32c
+    from smdebug.core.writer import FileWriter
+    from smdebug.exceptions import RuleEvaluationConditionMet, SMDebugError
+    from smdebug.pytorch import Hook
+    from smdebug.rules import Rule
+    from smdebug.rules.rule_invoker import invoke_rule
+    from smdebug.trials import create_trial
+    from smdebug.trials.trial import Trial
 
 __all__ = [
+    "CHECKSUM_MAGIC_BYTES",
     "END_OF_JOB_FILENAME",
     "REDUCTIONS_PREFIX",
+    "Event",
     "EventFileReader",
-    "EventFileWriter",
     "FileWriter",
     "Hook",
+    "Index",
     "IndexFileLocationUtils",
     "ModeKeys",
     "ReductionConfig",
@@ -66,11 +75,16 @@ __all__ = [
     "RuleEvaluationConditionMet",
     "SMDebugError",
     "SaveConfig",
+    "SaveConfigMode",
+    "Summary",
     "Tensor",
     "TensorFileLocation",
+    "TensorLocation",
     "Trial",
     "create_trial",
     "invoke_rule",
+    "make_tensor_proto",
+    "masked_crc32c",
     "reverse_reduction_tensor_name",
 ]
 
@@ -81,11 +95,9 @@ class _Array(np.ndarray):
     tostring = np.ndarray.tobytes
 
 
-_make_tensor_proto = _util.make_tensor_proto
+def make_tensor_proto(nparray_data: Any, tag: str) -> Any:
+    """smdebug's own, of an array that has a `tostring`."""
+    return _util.make_tensor_proto(np.asarray(nparray_data).view(_Array), tag)
 
 
-def _make_tensor_proto_today(nparray_data, tag):  # type: ignore[no-untyped-def]
-    return _make_tensor_proto(np.asarray(nparray_data).view(_Array), tag)
-
-
-_writer.make_tensor_proto = _make_tensor_proto_today
+_writer.make_tensor_proto = make_tensor_proto

@@ -1,0 +1,68 @@
+"""The rules and the report for a job that has ended, also for a trial that somebody else has saved.
+
+Called by analyze.py.
+"""
+
+import shutil
+from pathlib import Path
+
+from trainer.failures import DataError
+from trainer.findings import Finding, read_findings, write_findings
+from trainer.report import write_report
+from trainer.rules import RULES
+from trainer.smdebug_support import RuleEvaluationConditionMet
+from trainer.trial_steps import StepTrial, is_trial, saved_steps
+
+_LARGEST = 50_000_000  # bytes of a file that is taken over from a job's results
+
+
+def analyse(data: Path | None, tensors: Path | None, output: Path) -> list[Finding]:
+    """Run the rules, and write findings.json and report/report.html to `output`; returns what was found.
+
+    `data` is a job's output/data, whose files are taken over; `tensors` a trial or a folder of trials, by
+    default the one in `data`. Raises `DataError` where there is neither.
+    """
+    if tensors is None and data is not None and (data / "tensors").is_dir():
+        tensors = data / "tensors"
+    trials = _trials(tensors) if tensors is not None else []
+    if tensors is not None and not trials:
+        raise DataError(f"{tensors} holds no tensors: smdebug's trials have a folder `events`")
+    if data is None and not trials:
+        raise DataError("there is nothing to analyse: neither a job's results nor its tensors")
+    output.mkdir(parents=True, exist_ok=True)
+    if data is not None and data.resolve() != output.resolve():
+        _take_over(data, output)
+    names = {rule.__name__ for rule in RULES}
+    findings = [finding for trial in trials for finding in findings_of(trial)]
+    findings += [
+        each for each in read_findings(output) if each.rule not in names
+    ]  # which only a job can find
+    write_findings(output, findings)
+    write_report(output, tensors)
+    return findings
+
+
+def findings_of(trial: Path) -> list[Finding]:
+    """What the rules find in one trial, in the order of its steps."""
+    shown = StepTrial(trial.name)
+    rules = [rule(shown) for rule in RULES]
+    found = []
+    for step in saved_steps(trial):
+        shown.show(step)
+        for rule in rules:
+            try:
+                rule.invoke(step.number)
+            except RuleEvaluationConditionMet:
+                found.append(rule.findings[-1])
+    return found
+
+
+def _trials(folder: Path) -> list[Path]:
+    return [each for each in (folder, *sorted(folder.glob("*"))) if is_trial(each)]
+
+
+def _take_over(data: Path, output: Path) -> None:
+    """Copy the results that the report shows."""
+    for file in sorted(data.glob("*")):
+        if file.suffix in {".json", ".csv"} and file.is_file() and file.stat().st_size < _LARGEST:
+            shutil.copy(file, output)

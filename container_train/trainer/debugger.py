@@ -1,0 +1,245 @@
+"""Saves what a training's tensors look like, through smdebug, and asks the rules about them as it goes.
+
+Saved at chosen steps, as reductions unless whole tensors are asked for: the loss, the gradients before they
+are clipped, the weights before the step, what the step changed, the head's inputs and outputs, the pictures
+that reach the network, and activations of the layers that were asked for; after each epoch the validation
+loss and the epoch's metrics. `trainer.watch` calls it, in the first of several processes.
+
+Without a schedule of the platform's or the user's it saves as often as 2 % of the training time allow, at
+most 20 times an epoch; half a second is free, which is enough for all saves of a short run.
+"""
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainer.failures import UsageError
+from trainer.findings import Finding
+from trainer.hook import DebugSettings, create_hook
+from trainer.rules import RULES, TrainingRule, health
+from trainer.smdebug_support import END_OF_JOB_FILENAME, ModeKeys, RuleEvaluationConditionMet
+from trainer.trial_steps import SavedStep, StepTrial, is_trial, remove_steps, saved_steps, write_step
+
+_SAVES_AN_EPOCH = 20
+_FREE_SECONDS, _SHARE = 0.5, 0.02  # of the training time that saving may take
+_NETWORK = "Classifier"  # smdebug's names begin with the network's class, also on cached features
+_LOSS = "CrossEntropyLoss_output_0"
+
+
+class Debugger:
+    """Saves the tensors of one network's training to `folder`, and asks the rules about each saved step.
+
+    `class_counts` are the training pictures of each class, `epoch_steps` the steps of an epoch. Steps have
+    the same number in a run that continues: those of an epoch, then its evaluation. `on_finding` is called
+    with each finding as it comes; `findings` has them all. Raises `UsageError` for a configuration that
+    smdebug refuses.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        model: nn.Module,
+        settings: DebugSettings,
+        *,
+        class_counts: Sequence[int],
+        epoch_steps: int,
+        on_finding: Callable[[Finding], None],
+    ) -> None:
+        self.folder, self.model, self.settings = folder, model, settings
+        self.class_counts, self.epoch_steps, self.on_finding = class_counts, epoch_steps, on_finding
+        self.findings: list[Finding] = []
+        self.weights = {
+            f"{_NETWORK}_{name}": parameter
+            for name, parameter in model.named_parameters()
+            if parameter.requires_grad
+        }
+        self.layers = _layers(model, settings.activations)
+        self.trial = StepTrial(folder.name)
+        self.rules: list[TrainingRule] = [rule(self.trial) for rule in RULES]
+        self.saving = False
+        self._began, self._spent, self._entered = time.perf_counter(), 0.0, 0.0
+        self._writes, self._counted = True, False
+        self._removers: list[Any] = []
+        self._outputs: dict[str, list[Tensor]] = {}
+        self._before: dict[str, Tensor] = {}
+        self._hook = create_hook(folder, settings)
+
+    def resume(self, epoch: int, step: int) -> None:
+        """Begin at a step of an epoch, from 1 and 0: the rules see what came before, what came after goes."""
+        if not is_trial(self.folder):
+            return
+        remove_steps(self.folder, self._number(epoch, step))
+        for saved in saved_steps(self.folder):
+            self._counted = True
+            self._ask(saved)
+
+    # ── a step ────────────────────────────────────────────────────────────────────────────────────
+
+    def begin_step(self, epoch: int, step: int) -> None:
+        """Decide whether this step, from 0 in its epoch, is saved."""
+        self._enter()
+        done = (epoch - 1) * self.epoch_steps + step
+        self._hook.at(self._number(epoch, step), ModeKeys.TRAIN, done)
+        self.saving = self._hook.wants_step() and (self._hook.scheduled or self._affordable(step))
+        if self.saving:
+            if not self._counted:
+                self._hook.save("class_counts", torch.tensor(self.class_counts))
+            for name, layer in self.layers.items():
+                self._removers.append(layer.register_forward_hook(partial(self._keep, name)))
+        self._leave()
+
+    def _affordable(self, step: int) -> bool:
+        """Whether it is the turn of this step, and saving has taken no more than its share of the time."""
+        if step % max(1, self.epoch_steps // _SAVES_AN_EPOCH):
+            return False
+        return self._spent < _FREE_SECONDS + _SHARE * (time.perf_counter() - self._began)
+
+    def begin_forward(self) -> None:
+        """Forget activations: a batch that did not fit into memory goes through again."""
+        self._outputs.clear()
+
+    def _keep(self, name: str, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        """Keep what goes in and out of the head; of other layers the output for the step's first piece."""
+        if layer is self.model.head:
+            self._outputs.setdefault(f"{name}_input_0", []).append(inputs[0].detach())
+            self._outputs.setdefault(f"{name}_output_0", []).append(output.detach())
+        elif isinstance(output, Tensor):
+            self._outputs.setdefault(f"{name}_output_0", [output.detach()])
+
+    @torch.no_grad()
+    def inputs(self, pictures: Tensor) -> None:
+        """Take pictures (N, 3, S, S) as they reach the network; features are the head's inputs."""
+        if self.saving and pictures.ndim == 4:
+            self._enter()
+            self._hook.save(f"{_NETWORK}_input_0", pictures.float())
+            self._leave()
+
+    @torch.no_grad()
+    def gradients(self, loss: Tensor) -> None:
+        """Take the mean loss, activations, gradients and weights, before the optimiser changes them."""
+        if not self.saving:
+            return
+        self._enter()
+        self._hook.save(_LOSS, loss)
+        for name, pieces in self._outputs.items():
+            activations = torch.cat(pieces).float()
+            self._hook.save(name, activations)
+            if activations.ndim > 1 and name != "head_output_0":
+                found = health(activations)
+                self._hook.save(f"dead/{name}", torch.tensor(found.dead))
+                self._hook.save(f"saturated/{name}", torch.tensor(found.saturated))
+        self._outputs.clear()
+        for name, weight in self.weights.items():
+            self._hook.save(name, weight.detach())
+            if weight.grad is not None:
+                self._hook.save(f"gradient/{name}", weight.grad)
+        self._before = {name: weight.detach().clone() for name, weight in self.weights.items()}
+        self._leave()
+
+    @torch.no_grad()
+    def end_step(self, *, done: bool) -> None:
+        """Take what the step changed, and save it all; nothing of a step that was given up."""
+        if not self.saving:
+            return
+        self._enter()
+        self.saving = False
+        while self._removers:
+            self._removers.pop().remove()
+        if done:
+            for name, weight in self.weights.items():
+                self._hook.save(f"update/{name}", weight.detach() - self._before[name])
+            self._save()
+        self._before.clear()
+        self._leave()
+
+    def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Save the validation loss and all metrics of an epoch, from 1."""
+        self._enter()
+        self._hook.at(self._number(epoch, self.epoch_steps), ModeKeys.EVAL, epoch - 1)
+        self._hook.save(_LOSS, torch.tensor(metrics["validation:loss"]))
+        for name, value in metrics.items():
+            self._hook.save(f"scalar/{name}", torch.tensor(value))
+        self._save()
+        self._leave()
+
+    def close(self) -> None:
+        """Say that the trial has ended."""
+        if self._writes and is_trial(self.folder):
+            self._writing((self.folder / END_OF_JOB_FILENAME).touch)
+            self._writing(self._hook.describe)
+
+    def _number(self, epoch: int, step: int) -> int:
+        return (epoch - 1) * (self.epoch_steps + 1) + step
+
+    def _save(self) -> None:
+        """Write the step, and ask the rules about it whether or not there was room."""
+        saved = self._hook.saved()
+        if not saved.values:
+            return
+        first, self._counted = not self._counted, True
+        if self._writes:
+            if first:
+                self._writing(self._hook.describe)
+            self._writing(lambda: write_step(self.folder, saved))
+        self._ask(saved)
+
+    def _writing(self, write: Callable[[], None]) -> None:
+        """Write something; where that fails, say so once and write no more."""
+        if not self._writes:
+            return
+        try:
+            write()
+        except OSError as error:
+            self._writes = False
+            step = self._hook.training_step
+            says = (
+                f"tensors are missing from step {step} on: {self.folder.name}/ cannot be written "
+                f"({error.strerror})"
+            )
+            advice = (
+                "Give the job a larger volume (VolumeSizeInGB), save less often (debug-interval), or set "
+                "debug=false"
+            )
+            self._tell(Finding("TensorsMissing", step, "", 0.0, 0.0, says, advice))
+
+    def _ask(self, saved: SavedStep) -> None:
+        """Show a step to the rules."""
+        self.trial.show(saved)
+        for rule in self.rules:
+            try:
+                rule.invoke(saved.number)
+            except RuleEvaluationConditionMet:
+                self._tell(rule.findings[-1])
+
+    def _tell(self, finding: Finding) -> None:
+        self.findings.append(finding)
+        self.on_finding(finding)
+
+    def _enter(self) -> None:
+        self._entered = time.perf_counter()
+
+    def _leave(self) -> None:
+        self._spent += time.perf_counter() - self._entered
+
+
+def _layers(model: nn.Module, activations: str) -> dict[str, nn.Module]:
+    """The head, and the layers that the regex is found in; raises `UsageError` where it is none."""
+    try:
+        pattern = re.compile(activations)
+    except re.error as error:
+        raise UsageError(f"debug-activations is no regular expression: {error}") from None
+    chosen = {
+        name: layer for name, layer in model.named_modules() if activations and name and pattern.search(name)
+    }
+    if activations and not chosen:
+        names = ", ".join([name for name, _ in model.named_modules() if name][:20])
+        raise UsageError(
+            f"debug-activations {activations!r} is found in no layer's name; they are {names}, …"
+        )
+    return {"head": model.get_submodule("head"), **chosen}

@@ -1,0 +1,549 @@
+"""Rules about a training that is going wrong, as smdebug `Rule`s: they look at each saved step in its order.
+
+`trainer.debugger` asks them while training goes on, `trainer.analysis` afterwards, of any trial; smdebug's
+own `invoke_rule` runs them as well. A rule that has found something says it once. Names follow smdebug's
+conventions: `gradient/…`, `…weight…`, `…Loss_output_0`, `LAYER_input_0`, `LAYER_output_0`; `trainer.debugger`
+adds `update/…`, `dead/…`, `saturated/…`, `class_counts` and `scalar/METRIC`. What is not there is not judged.
+"""
+
+import math
+import re
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainer.findings import Finding
+from trainer.smdebug_support import ModeKeys, Rule, SMDebugError, Trial
+
+_GRADIENT = re.compile(r"^gradient/")
+_UPDATE = re.compile(r"^update/")
+_ACTIVATION = re.compile(r"^(?!dead/|saturated/).*(?<![Ll]oss)_output_\d+$|^head_input_\d+$")
+_INPUT = re.compile(r"^Classifier_input_\d+$")
+_LOSS = re.compile(r"[Ll]oss_(?!input).*output")
+_WEIGHT = re.compile(r"^(?!gradient/|update/|scalar/|dead/|saturated/)(?!.*_(input|output)_\d+$).*weight")
+
+_WINDOW = 10  # saved steps over which a loss is judged
+
+
+class TrainingRule(Rule):  # type: ignore[misc]
+    """A rule that looks at steps of training, at ends of epochs, or both.
+
+    `findings` has what it found, at most one.
+    """
+
+    advice: str
+
+    def __init__(self, base_trial: Trial) -> None:
+        super().__init__(base_trial, action_str="")
+        self.findings: list[Finding] = []
+        self._training_step = 0  # optimiser steps, of the last step of training that was seen
+
+    def invoke_at_step(self, step: int) -> bool:
+        """Look at a saved step; whether the rule has something to say."""
+        if self.findings:
+            return False
+        mode, mode_step = self.base_trial.mode_modestep(step)
+        if mode == ModeKeys.EVAL:
+            self.at_evaluation(step)
+        else:
+            self._training_step = mode_step
+            self.at_training(step)
+        return bool(self.findings)
+
+    def at_training(self, step: int) -> None:
+        """Look at a step of training."""
+
+    def at_evaluation(self, step: int) -> None:
+        """Look at an evaluation."""
+
+    def found(self, tensor: str, value: float, threshold: float, says: str) -> None:
+        """Keep a finding."""
+        self.findings.append(
+            Finding(type(self).__name__, self._training_step, tensor, value, threshold, says, self.advice)
+        )
+
+    def names(self, step: int, pattern: re.Pattern[str]) -> list[str]:
+        """The tensors of a step whose names the pattern is found in."""
+        return [name for name in self.base_trial.tensor_names(step=step) if pattern.search(name)]
+
+    def reduction(self, step: int, tensor: str, reduction: str, *, absolute: bool = False) -> float | None:
+        """A reduction of a tensor, `None` where it was not saved and cannot be computed."""
+        try:
+            value = self.base_trial.tensor(tensor).reduction_value(step, reduction, abs=absolute)
+        except (SMDebugError, ValueError):  # NumPy knows no norm of a scalar
+            return None
+        return None if value is None else float(value)
+
+    def value(self, step: int, tensor: str) -> np.ndarray | None:
+        """A whole tensor, `None` where it was not saved."""
+        try:
+            value: np.ndarray = self.base_trial.tensor(tensor).value(step)
+        except SMDebugError:
+            return None
+        return value
+
+    def loss(self, step: int) -> float | None:
+        """The mean of the step's loss."""
+        for name in self.names(step, _LOSS):
+            value = self.value(step, name)
+            if value is not None:
+                return float(np.mean(value))
+        return None
+
+    def chance(self, step: int) -> float | None:
+        """What the loss is of a network that knows nothing, ln(classes), at a step that says how many."""
+        counts = self.value(step, "class_counts")
+        return None if counts is None else math.log(max(2, len(counts)))
+
+
+class VanishingGradient(TrainingRule):
+    """A layer's gradient has a norm below 1e-6, at two saved steps in a row, though there is a loss.
+
+    One step alone is how the layers below a head of zeros begin.
+    """
+
+    advice = (
+        "Raise learning-rate, check the pictures' normalisation and the start of the weights, or unfreeze "
+        "fewer layers"
+    )
+
+    def __init__(self, base_trial: Trial, threshold: float = 1e-6, learned: float = 1e-3) -> None:
+        super().__init__(base_trial)
+        self.threshold, self.learned = threshold, learned
+        self._before: set[str] = set()
+
+    def at_training(self, step: int) -> None:
+        """Compare each gradient's norm."""
+        loss = self.loss(step)
+        if loss is not None and loss < self.learned:
+            return
+        norms = {name: self.reduction(step, name, "l2") for name in self.names(step, _GRADIENT)}
+        small = {name: norm for name, norm in norms.items() if norm is not None and norm < self.threshold}
+        lasting = {name: norm for name, norm in small.items() if name in self._before}
+        self._before = set(small)
+        if lasting:
+            name = min(lasting, key=lambda each: lasting[each])
+            others = f", and {len(lasting) - 1} others are as small" if len(lasting) > 1 else ""
+            says = f"the gradient of {_parameter(name)} has a norm of {lasting[name]:.2g}{others}"
+            self.found(name, lasting[name], self.threshold, says)
+
+
+class ExplodingTensor(TrainingRule):
+    """A gradient's norm is above 100, or any tensor holds NaN or infinity."""
+
+    advice = (
+        "Lower learning-rate, set clip-gradients (1 is a usual value), and check the pictures' "
+        "normalisation; NaN in the inputs is damaged data"
+    )
+
+    def __init__(self, base_trial: Trial, threshold: float = 100.0) -> None:
+        super().__init__(base_trial)
+        self.threshold = threshold
+
+    def at_training(self, step: int) -> None:
+        """Look for what is not finite first, from the inputs on; then at the gradients."""
+        for name in sorted(self.names(step, re.compile("")), key=_nearest_the_inputs):
+            size = self._size(step, name)
+            if size is not None and not math.isfinite(size):
+                what = "NaN" if math.isnan(size) else "infinity"
+                self.found(name, size, self.threshold, f"{_parameter(name)} holds {what}")
+                return
+        norms = {name: self.reduction(step, name, "l2") for name in self.names(step, _GRADIENT)}
+        large = {name: norm for name, norm in norms.items() if norm is not None and norm > self.threshold}
+        if large:
+            name = max(large, key=lambda each: large[each])
+            says = f"the gradient of {_parameter(name)} has a norm of {large[name]:.3g}"
+            self.found(name, large[name], self.threshold, says)
+
+    def _size(self, step: int, name: str) -> float | None:
+        """Its norm; where only other reductions were saved, its mean."""
+        norm = self.reduction(step, name, "l2")
+        return norm if norm is not None else self.reduction(step, name, "mean")
+
+
+class LossRule(TrainingRule):
+    """A rule about the loss of the last saved steps, as compared with the first ones."""
+
+    def __init__(self, base_trial: Trial, window: int = _WINDOW) -> None:
+        super().__init__(base_trial)
+        self.window = window
+        self.first: list[float] = []
+        self.last: deque[float] = deque(maxlen=window)
+        self.ignorance: float | None = None  # the loss of a network that knows nothing
+        self.tensor = ""
+
+    def at_training(self, step: int) -> None:
+        """Take the step's loss in."""
+        self.ignorance = self.ignorance or self.chance(step)
+        loss = self.loss(step)
+        if loss is None or not math.isfinite(loss):
+            return
+        self.tensor = self.names(step, _LOSS)[0]
+        if len(self.first) < self.window:
+            self.first.append(loss)
+        self.last.append(loss)
+        self.judge()
+
+    def judge(self) -> None:
+        """Look at the losses."""
+
+    @property
+    def scale(self) -> float:
+        """What losses are compared with: that of a network that knows nothing, else the first one."""
+        return self.ignorance or self.first[0]
+
+
+class LossNotDecreasing(LossRule):
+    """After an epoch the loss is as high as at the beginning, within 5 %, though there is room below it."""
+
+    advice = (
+        "Check the data first: do the folders hold what their names say, are labels mixed up? Then raise "
+        "learning-rate, train more epochs, or unfreeze layers"
+    )
+
+    def __init__(self, base_trial: Trial, window: int = _WINDOW, share: float = 0.95) -> None:
+        super().__init__(base_trial, window)
+        self.share = share
+        self._saves, self._epochs = 0, 0
+
+    def at_evaluation(self, step: int) -> None:
+        """Count the epochs."""
+        self._epochs += 1
+
+    def judge(self) -> None:
+        """Compare the last window with the first; a trial without evaluations counts its saves."""
+        self._saves += 1
+        if self._saves < (2 if self._epochs else 4) * self.window:
+            return
+        first, last = np.mean(self.first), float(np.mean(self.last))
+        flat = self.share * first <= last <= first / self.share
+        if flat and 0.25 * self.scale < last < 2 * self.scale:  # far above, the steps are too large
+            says = (
+                f"the loss is {last:.3g}, after {first:.3g} at the beginning: it has not fallen to "
+                f"{self.share:.0%} of that"
+            )
+            self.found(self.tensor, last, float(self.share * first), says)
+
+
+class LearningRateTooHigh(LossRule):
+    """The loss jumps up again and again, by more than half of what a network that knows nothing has."""
+
+    advice = "Lower learning-rate, by ten times to begin with, or let it rise slowly with warmup"
+
+    def __init__(self, base_trial: Trial, window: int = _WINDOW, rises: int = 3) -> None:
+        super().__init__(base_trial, window)
+        self.rises = rises
+
+    def judge(self) -> None:
+        """Count the jumps of the last window."""
+        losses = list(self.last)
+        jumps = [after - before for before, after in pairwise(losses)]
+        high = [jump for jump in jumps if jump > 0.5 * self.scale]
+        if len(high) >= self.rises:
+            says = (
+                f"the loss oscillates: it has risen {len(high)} times in the last {len(losses)} saved steps, "
+                f"by up to {max(high):.3g}"
+            )
+            self.found(self.tensor, max(high), 0.5 * self.scale, says)
+
+
+class PoorInitialisation(TrainingRule):
+    """A layer begins with weights so small that its units are alike, or so large that they drown the rest.
+
+    Zeros are not judged: a last layer may begin with them, and the last norm of a residual block does.
+    """
+
+    advice = (
+        "Give the layer a usual start (He or Xavier; zeros for a last, linear layer) or pretrained weights"
+    )
+
+    def __init__(self, base_trial: Trial, smallest: float = 1e-6, largest: float = 10.0) -> None:
+        super().__init__(base_trial)
+        self.smallest, self.largest = smallest, largest
+
+    def at_training(self, step: int) -> None:
+        """Look at the very first step."""
+        if self._training_step > 0:
+            return
+        for name in self.names(step, _WEIGHT):
+            highest = self.reduction(step, name, "max", absolute=True)
+            spread = self.reduction(step, name, "std")
+            if highest is not None and 0 < highest < self.smallest:
+                says = f"the largest weight of {_parameter(name)} is {highest:.2g} at the start"
+                self.found(name, highest, self.smallest, says)
+                return
+            if spread is not None and spread > self.largest:
+                says = f"the weights of {_parameter(name)} spread by {spread:.3g} at the start"
+                self.found(name, spread, self.largest, says)
+                return
+
+
+class SaturatedOrDeadActivation(TrainingRule):
+    """Half of a layer's channels are zero for a whole batch, or half of its values stand at their limit."""
+
+    advice = (
+        "Check the pictures' normalisation, lower learning-rate, and look at the start of the layer's "
+        "weights; units that died do not come back: begin anew"
+    )
+
+    def __init__(self, base_trial: Trial, threshold: float = 0.5) -> None:
+        super().__init__(base_trial)
+        self.threshold = threshold
+
+    def at_training(self, step: int) -> None:
+        """Take the shares that were saved, or compute them from whole tensors."""
+        for name, health in self._health(step):
+            for share, what in (
+                (health.dead, "channels of {} are zero for the whole batch"),
+                (health.saturated, "values of {} stand at their limit"),
+            ):
+                if share > self.threshold:
+                    self.found(name, share, self.threshold, f"{share:.0%} of the {what.format(name)}")
+                    return
+
+    def _health(self, step: int) -> Iterator[tuple[str, "Health"]]:
+        for name in self.names(step, _ACTIVATION):
+            dead, saturated = self.value(step, f"dead/{name}"), self.value(step, f"saturated/{name}")
+            if dead is not None and saturated is not None:
+                yield name, Health(float(dead), float(saturated))
+                continue
+            whole = self.value(step, name)
+            if whole is not None and whole.ndim > 1:
+                yield name, health(torch.from_numpy(np.array(whole)))
+
+
+@dataclass(frozen=True)
+class Health:
+    """Which share of a layer's channels is dead, and of its values at their upper or lower limit."""
+
+    dead: float
+    saturated: float
+
+
+def health(activations: Tensor) -> Health:
+    """Of one layer's activations (N, channels, …).
+
+    A channel is dead that is zero for all pictures. A value is at its limit that is as large as the largest,
+    or as small as the smallest, but for 0.1 %; zero is no lower limit, it is what a ReLU is for.
+    """
+    by_channel = activations.transpose(0, 1).flatten(1)
+    dead = (by_channel == 0).all(dim=1).float().mean().item()
+    low, high = activations.min(), activations.max()
+    near = 1e-3 * (high - low)
+    at_high = (activations >= high - near) & (high > 0)
+    at_low = (activations <= low + near) & (low < 0)
+    saturated = (at_high | at_low).float().mean().item() if high > low else 0.0
+    return Health(dead, saturated)
+
+
+class UpdateRatio(TrainingRule):
+    """A step changes a layer's weights by more than half, or by less than 1e-8, three saves in a row.
+
+    The first steps are not judged: weights that begin at zero are changed by all they have.
+    """
+
+    advice = (
+        "Lower learning-rate where steps are too large; raise it, or layer-decay, where they are too small"
+    )
+
+    def __init__(self, base_trial: Trial, low: float = 1e-8, high: float = 0.5, start: int = 20) -> None:
+        super().__init__(base_trial)
+        self.low, self.high, self.start, self.saves = low, high, start, 3
+        self._outside: dict[str, int] = {}
+
+    def at_training(self, step: int) -> None:
+        """Compare the norm of each update with that of the weights."""
+        if self._training_step < self.start:
+            return
+        for name in self.names(step, _UPDATE):
+            weights = name.removeprefix("update/")
+            if "weight" not in weights:
+                continue  # biases begin at zero
+            change, size = self.reduction(step, name, "l2"), self.reduction(step, weights, "l2")
+            if change is None or not size or not math.isfinite(change):
+                continue
+            ratio = change / size
+            outside = not self.low <= ratio <= self.high
+            self._outside[name] = self._outside.get(name, 0) + 1 if outside else 0
+            if self._outside[name] == self.saves:
+                limit = self.low if ratio < self.low else self.high
+                says = f"a step changes {weights} by {ratio:.2g} of its size; 1e-3 is usual"
+                self.found(name, ratio, limit, says)
+                return
+
+
+class ClassImbalance(TrainingRule):
+    """The most frequent class has more than ten times the pictures of the rarest."""
+
+    advice = (
+        "Collect pictures of the rare classes, or leave some of the frequent one out; judge the model by its "
+        "accuracy on each class (report_card.json), not by the mean over pictures"
+    )
+
+    def __init__(self, base_trial: Trial, threshold: float = 10.0) -> None:
+        super().__init__(base_trial)
+        self.threshold = threshold
+
+    def at_training(self, step: int) -> None:
+        """Look at the step that says how many pictures each class has."""
+        counts = self.value(step, "class_counts")
+        if counts is None:
+            return
+        ratio = float(counts.max() / max(1, counts.min()))
+        if ratio > self.threshold:
+            share = counts.max() / counts.sum()
+            says = (
+                f"one class has {counts.max():.0f} of the training pictures ({share:.0%}), another "
+                f"{counts.min():.0f}"
+            )
+            self.found("class_counts", ratio, self.threshold, says)
+
+
+class InputsNotNormalised(TrainingRule):
+    """The pictures that reach the network are far from mean 0 and deviation 1."""
+
+    advice = "Normalise pictures as the pretrained weights expect them: ImageNet's mean and deviation"
+
+    def __init__(
+        self, base_trial: Trial, mean: float = 2.0, narrowest: float = 0.4, widest: float = 2.5
+    ) -> None:
+        super().__init__(base_trial)
+        self.mean, self.narrowest, self.widest = mean, narrowest, widest
+
+    def at_training(self, step: int) -> None:
+        """Look at the batch's mean and deviation."""
+        for name in self.names(step, _INPUT):
+            mean, spread = self.reduction(step, name, "mean"), self.reduction(step, name, "std")
+            if mean is not None and abs(mean) > self.mean:
+                self.found(name, mean, self.mean, f"the pictures' mean is {mean:.3g}, which should be near 0")
+            elif (
+                spread is not None and not math.isnan(spread) and not self.narrowest <= spread <= self.widest
+            ):
+                limit = self.narrowest if spread < self.narrowest else self.widest
+                says = f"the pictures' standard deviation is {spread:.3g}, which should be near 1"
+                self.found(name, spread, limit, says)
+
+
+class EpochRule(TrainingRule):
+    """A rule about whole epochs: what `scalar/…` says of them, else the mean of the saved losses."""
+
+    def __init__(self, base_trial: Trial) -> None:
+        super().__init__(base_trial)
+        self._losses: list[float] = []
+
+    def at_training(self, step: int) -> None:
+        """Keep the losses, for trials that say nothing of the epoch."""
+        loss = self.loss(step)
+        if loss is not None:
+            self._losses.append(loss)
+
+    def at_evaluation(self, step: int) -> None:
+        """Judge an epoch; several evaluations in a row, batches of a foreign trial, count as one each."""
+        epoch = {
+            name.removeprefix("scalar/"): value
+            for name in self.names(step, re.compile("^scalar/"))
+            if (value := self.reduction(step, name, "mean")) is not None
+        }
+        validation = self.loss(step)
+        if validation is not None:
+            epoch.setdefault("validation:loss", validation)
+        if self._losses:
+            epoch.setdefault("train:loss", float(np.mean(self._losses)))
+        self._losses = []
+        self.judge(epoch)
+
+    def judge(self, epoch: dict[str, float]) -> None:
+        """Look at an epoch's figures, by the metrics' names."""
+
+
+class Overfit(EpochRule):
+    """The validation loss is 10 % above its best, twice in a row, while the training loss fell on."""
+
+    advice = (
+        "Stop earlier (patience), add dropout, mixup, weight-decay or random crops (views), or collect more "
+        "pictures"
+    )
+
+    def __init__(self, base_trial: Trial, ratio: float = 1.1, epochs: int = 2) -> None:
+        super().__init__(base_trial)
+        self.ratio, self.epochs = ratio, epochs
+        self._best = self._training_then = math.inf
+        self._worse = 0
+
+    def judge(self, epoch: dict[str, float]) -> None:
+        """Compare with the best epoch."""
+        validation, training = epoch.get("validation:loss"), epoch.get("train:loss")
+        if validation is None or training is None:
+            return
+        if validation < self._best:
+            self._best, self._training_then, self._worse = validation, training, 0
+            return
+        worse = validation > self.ratio * self._best and training < self._training_then
+        self._worse = self._worse + 1 if worse else 0
+        if self._worse == self.epochs:
+            says = (
+                f"the validation loss is {validation:.3g}, after {self._best:.3g} at its best, while the "
+                f"training loss fell from {self._training_then:.3g} to {training:.3g}"
+            )
+            self.found("validation:loss", validation, self.ratio * self._best, says)
+
+
+class Underfit(EpochRule):
+    """Training and validation accuracy are both low, and have not risen by a point in three epochs."""
+
+    advice = (
+        "Raise learning-rate, train more epochs, unfreeze layers or take a larger backbone; take dropout, "
+        "mixup and weight-decay back"
+    )
+
+    def __init__(self, base_trial: Trial, accuracy: float = 0.5, epochs: int = 3, gain: float = 0.01) -> None:
+        super().__init__(base_trial)
+        self.accuracy, self.gain = accuracy, gain
+        self._last: deque[tuple[float, float]] = deque(maxlen=epochs)
+
+    def judge(self, epoch: dict[str, float]) -> None:
+        """Look at the last epochs together."""
+        training, validation = epoch.get("train:accuracy"), epoch.get("validation:accuracy")
+        if training is None or validation is None:
+            return
+        self._last.append((training, validation))
+        if len(self._last) < (self._last.maxlen or 0):
+            return
+        gains = [after - before for before, after in zip(self._last[0], self._last[-1], strict=True)]
+        if max(training, validation) < self.accuracy and max(gains) < self.gain:
+            says = (
+                f"after {len(self._last)} epochs without a gain the accuracy is {training:.1%} in training "
+                f"and {validation:.1%} in validation"
+            )
+            self.found("train:accuracy", training, self.accuracy, says)
+
+
+RULES: tuple[type[TrainingRule], ...] = (
+    VanishingGradient,
+    ExplodingTensor,
+    LossNotDecreasing,
+    LearningRateTooHigh,
+    Overfit,
+    Underfit,
+    PoorInitialisation,
+    SaturatedOrDeadActivation,
+    UpdateRatio,
+    ClassImbalance,
+    InputsNotNormalised,
+)
+
+
+def _parameter(name: str) -> str:
+    """A tensor's name without what only tells its kind."""
+    return name.removeprefix("gradient/").removeprefix("Classifier_")
+
+
+def _nearest_the_inputs(name: str) -> tuple[int, str]:
+    """Where NaN comes from is told before where it went."""
+    order = (_INPUT, re.compile("_input_"), _WEIGHT, _LOSS, _GRADIENT)
+    return next((place for place, kind in enumerate(order) if kind.search(name)), len(order)), name

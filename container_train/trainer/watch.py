@@ -1,0 +1,164 @@
+"""What looks on while a network is trained: the profiler and the debugger, or nobody.
+
+`trainer.engine` tells it where training is; `trainer.observation` makes one for each member of a job. Looking
+on never changes what is trained.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from trainer.findings import Finding
+from trainer.termination import Stop
+
+if TYPE_CHECKING:  # importing either takes a second
+    from trainer.debugger import Debugger
+    from trainer.profiler import Profiler
+
+_NOTHING = nullcontext()
+Epochs = Sequence[Mapping[str, float]]
+# From the network, the steps of an epoch and who is told of findings.
+StartDebugger = Callable[[nn.Module, int, Callable[[Finding], None]], "Debugger"]
+
+
+class Watch:
+    """Nobody looks on; also the list of what training tells.
+
+    Epochs count from 1, steps from 0 in their epoch.
+    """
+
+    def phase(self, name: str) -> AbstractContextManager[None]:
+        """What is done inside is a phase of the work, one of `trainer.profiler.PHASES`."""
+        return _NOTHING
+
+    def begin(self, model: nn.Module, *, epoch_steps: int, epoch: int, step: int, past: Epochs) -> None:
+        """Training begins, or goes on at a step; `past` are the metrics of the epochs before."""
+
+    def begin_epoch(self) -> None:
+        """An epoch begins, or goes on."""
+
+    def begin_step(self, epoch: int, step: int) -> None:
+        """The batch of a step is there."""
+
+    def inputs(self, inputs: Tensor) -> None:
+        """The step's inputs, as the network takes them."""
+
+    def begin_forward(self) -> None:
+        """The inputs go through the network, perhaps once more in smaller pieces."""
+
+    def gradients(self, loss: Tensor) -> None:
+        """All gradients are there, not clipped yet; and the mean loss of the step."""
+
+    def end_step(self, *, done: bool) -> None:
+        """The weights have changed; or they have not, and the step is given up."""
+
+    def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """The epoch has been evaluated, and its checkpoint written."""
+
+    def end(self) -> None:
+        """Training has ended, in any way."""
+
+
+NOBODY = Watch()
+
+
+class Observer(Watch):
+    """The first process's: looks on at one member's training, and keeps its epochs' metrics and its findings.
+
+    `tell` is called with each finding of the debugger. With `stopping`, the first one asks all processes to
+    stop, and is `stopped_by`.
+    """
+
+    def __init__(
+        self,
+        member: str,
+        profiler: "Profiler | None",
+        start_debugger: StartDebugger | None,
+        *,
+        tell: Callable[[Finding], None],
+        stop: Stop,
+        stopping: bool,
+    ) -> None:
+        self.member, self.profiler = member, profiler
+        self.debugger: Debugger | None = None
+        self.epochs: list[Mapping[str, float]] = []
+        self.stopped_by: Finding | None = None
+        self._start_debugger, self._tell, self._stop, self._stopping = start_debugger, tell, stop, stopping
+        self._epoch_steps = self._step = 0
+
+    @property
+    def findings(self) -> list[Finding]:
+        """The debugger's."""
+        return self.debugger.findings if self.debugger else []
+
+    def phase(self, name: str) -> AbstractContextManager[None]:
+        """Time it."""
+        return self.profiler.phase(name) if self.profiler else _NOTHING
+
+    def begin(self, model: nn.Module, *, epoch_steps: int, epoch: int, step: int, past: Epochs) -> None:
+        """Start the debugger."""
+        self._epoch_steps, self.epochs = epoch_steps, list(past)
+        if self._start_debugger:
+            with self.phase("debugger"):
+                self.debugger = self._start_debugger(model, epoch_steps, self._found)
+                self.debugger.resume(epoch, step)
+
+    def _found(self, finding: Finding) -> None:
+        self._tell(finding)
+        if self._stopping and self.stopped_by is None:
+            self.stopped_by = finding
+            self._stop.requested = True
+
+    def begin_epoch(self) -> None:
+        """Time it."""
+        if self.profiler:
+            self.profiler.begin_epoch()
+
+    def begin_step(self, epoch: int, step: int) -> None:
+        """Time it; see whether it is saved."""
+        self._step = (epoch - 1) * self._epoch_steps + step
+        if self.profiler:
+            self.profiler.begin_step(self._step)
+        if self.debugger:
+            self.debugger.begin_step(epoch, step)
+
+    def inputs(self, inputs: Tensor) -> None:
+        """Save them."""
+        if self.debugger and self.debugger.saving:
+            with self.phase("debugger"):
+                self.debugger.inputs(inputs)
+
+    def begin_forward(self) -> None:
+        """Forget what a batch that did not fit has left."""
+        if self.debugger and self.debugger.saving:
+            self.debugger.begin_forward()
+
+    def gradients(self, loss: Tensor) -> None:
+        """Save them."""
+        if self.debugger and self.debugger.saving:
+            with self.phase("debugger"):
+                self.debugger.gradients(loss)
+
+    def end_step(self, *, done: bool) -> None:
+        """Save what it changed."""
+        if self.debugger and self.debugger.saving:
+            with self.phase("debugger"):
+                self.debugger.end_step(done=done)
+        if self.profiler and done:
+            self.profiler.end_step(self._step)
+
+    def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Save and keep its metrics."""
+        self.epochs.append({"epoch": epoch, **metrics})
+        if self.debugger:
+            with self.phase("debugger"):
+                self.debugger.end_epoch(epoch, metrics)
+        if self.profiler:
+            self.profiler.end_epoch(self.member, epoch)
+
+    def end(self) -> None:
+        """Close the trial."""
+        if self.debugger:
+            self.debugger.close()
