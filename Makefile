@@ -16,6 +16,7 @@ ATTACH        ?=#                      name of a search that hpo goes on with
 PRETRAINED    ?=#                      folder with <backbone>*.pth or .safetensors, training's channel `pretrained`; else docker/weights, if any are there
 OUTPUT        ?= runs#                 where jobs leave their results
 MODEL         ?= runs/latest#          folder of the job whose model serve and predict use
+JOB           ?= runs/latest#          what analyze looks at: a job's folder, or s3://bucket/prefix
 FILES         ?=#                      photographs or folders for query and predict; a name with spaces in quotes of its own: FILES="'my dog.jpg'"
 PORT          ?= 8080#                 of the endpoint that serve starts and query asks
 REGISTRY      ?= ecr#                  where push pushes: ecr, ACCOUNT.dkr.ecr.REGION.amazonaws.com, 127.0.0.1:5000, …
@@ -134,6 +135,9 @@ query: setup ## ask the endpoint on PORT about FILES
 predict: setup ## name the breeds of FILES, without an endpoint and without a network
 	@$(PYTHON) scripts/predict.py --backend $(RESOLVED) --job "$(MODEL)" --image dog-breeds-serve:$(TAG) $(FILES)
 
+analyze: setup ## run the debugger's rules on JOB and write its report
+	@$(PYTHON) scripts/analyze_debug.py "$(JOB)" --backend $(RESOLVED) --image dog-breeds-train:$(TAG) || [ $$? -eq 3 ] # 3: it found something
+
 ##@ Care
 
 lint: setup-dev ## style, types, and that the images' requirements are the lock's
@@ -158,4 +162,4 @@ help: ## this list
 	@awk -f scripts/help.awk $(MAKEFILE_LIST)
 
 .PHONY: demo test setup setup-hpo setup-dev data weights lock base build build-train build-serve push \
-  train hpo serve query predict lint format bench clean help
+  train hpo serve query predict analyze lint format bench clean help

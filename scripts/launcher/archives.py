@@ -1,7 +1,7 @@
-"""model.tar.gz: packed after a training job, unpacked before serving.
+"""model.tar.gz, packed after a training job and unpacked before serving; a job's output.tar.gz.
 
-Called by `launcher.jobs` and `launcher.hosting`. An archive may come from anywhere, so nothing in it is
-believed: Python 3.11.2, which Debian 12 ships, has no extraction filters yet.
+Called by `launcher.jobs`, `launcher.hosting` and `launcher.job_output`. An archive may come from anywhere,
+so nothing in it is believed: Python 3.11.2, which Debian 12 ships, has no extraction filters yet.
 """
 
 import gzip
@@ -78,7 +78,7 @@ def unpack(
         with tarfile.open(archive, mode="r:gz", tarinfo=_Header) as tar:
             _extract(tar, folder, max_bytes, max_members)
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise WorkFailed(f"{archive} is not a whole model.tar.gz: {error}") from None
+        raise WorkFailed(f"{archive} is not a whole {archive.name}: {error}") from None
 
 
 def _extract(tar: tarfile.TarFile, folder: Path, max_bytes: int, max_members: int) -> None:

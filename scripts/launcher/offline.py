@@ -27,14 +27,14 @@ def predict_command(
         return [sys.executable, str(PREDICT), "--model-dir", str(model), *options, *map(str, paths)]
     sources = [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100 - keeps a link's own name
     engine = os.environ.get("DOCKER", "docker")
-    command = [engine, "run", "--rm", "--network", "none", *_mount(model, "/opt/ml/model")]
+    command = [engine, "run", "--rm", "--network", "none", *mount(model, "/opt/ml/model")]
     for source in sources:
-        command += _mount(source, f"/data{source}")
+        command += mount(source, f"/data{source}")
     command += ["--tty"] if terminal else []
     return [*command, image, "predict", *options, *(f"/data{source}" for source in sources)]
 
 
-def _mount(source: Path, target: str) -> list[str]:
-    """Return a read-only mount as `docker run` takes it: comma-separated, with CSV's quotes."""
-    fields = ("type=bind", f"source={source}", f"target={target}", "readonly")
+def mount(source: Path, target: str, *, read_only: bool = True) -> list[str]:
+    """Return a mount as `docker run` takes it: comma-separated, with CSV's quotes."""
+    fields = ["type=bind", f"source={source}", f"target={target}", *(["readonly"] if read_only else [])]
     return ["--mount", ",".join('"' + field.replace('"', '""') + '"' for field in fields)]
