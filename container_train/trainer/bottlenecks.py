@@ -107,7 +107,7 @@ def _outliers(profile: Profile) -> Iterator[Finding]:
 
 
 def _idle_gpu(profile: Profile, *, batch_size: int, cached: bool) -> Iterator[Finding]:
-    samples = profile["samples"]["gpu"]
+    samples = _while_training(profile, "gpu")
     if len(samples) >= _SAMPLES and fmean(samples) < _GPU_PERCENT:
         larger = f"Raise batch-size from {batch_size} to {2 * batch_size}, or take a smaller GPU"
         yield Finding(
@@ -122,7 +122,7 @@ def _idle_gpu(profile: Profile, *, batch_size: int, cached: bool) -> Iterator[Fi
 
 
 def _free_memory(profile: Profile, *, batch_size: int, memory: float) -> Iterator[Finding]:
-    samples = profile["samples"]["gpu_memory_gb"]
+    samples = _while_training(profile, "gpu_memory_gb")
     if len(samples) >= _SAMPLES and max(samples) < _MEMORY_SHARE * memory:
         yield Finding(
             rule="MemoryHeadroom",
@@ -133,6 +133,16 @@ def _free_memory(profile: Profile, *, batch_size: int, memory: float) -> Iterato
             says=f"at most {max(samples):.1f} of the GPU's {memory:.1f} GB were in use: twice the batch fits",
             advice=f"Raise batch-size from {batch_size} to {2 * batch_size}, and learning-rate with it",
         )
+
+
+def _while_training(profile: Profile, figure: str) -> list[float]:
+    """Samples of epochs: before, between and after them a job does much that needs no GPU."""
+    samples, epochs = profile["samples"], profile["epochs"]
+    return [
+        value
+        for when, value in zip(samples["seconds"], samples[figure], strict=False)
+        if any(epoch["begun"] < when <= epoch["ended"] for epoch in epochs)
+    ]
 
 
 def _percent(share: float) -> str:

@@ -55,6 +55,7 @@ class Profiler:
         self._apart = self._phases["checkpoint"], self._phases["debugger"]  # no part of a step's seconds
         self._epochs: list[dict[str, Any]] = []
         self._epoch_begun: float | None = None
+        self._epoch_entered = 0.0  # by the samples' clock
         self._steps = _Steps()
         self._trace = _Trace(traced, device) if traced else None
         self._sampler = Sampler(device)
@@ -83,7 +84,7 @@ class Profiler:
         """The epoch's time begins, and its phases at nothing."""
         for phase in self._phases.values():
             phase.seconds = 0.0
-        self._epoch_begun = time.perf_counter()
+        self._epoch_begun, self._epoch_entered = time.perf_counter(), self._sampler.seconds
         self._steps.begin_epoch(self._epoch_begun)
 
     def end_epoch(self, member: str, epoch: int) -> None:
@@ -91,7 +92,8 @@ class Profiler:
         if self._timeline:
             torch.cuda.synchronize(self._device)
             self._timeline.settle()
-        self._epochs.append({"member": member, "epoch": epoch, "phases": self._divided()})
+        times = {"begun": self._epoch_entered, "ended": self._sampler.seconds}
+        self._epochs.append({"member": member, "epoch": epoch, "phases": self._divided(), **times})
         self._epoch_begun = None
 
     def begin_step(self, step: int) -> None:
@@ -129,8 +131,9 @@ class Profiler:
     # ── what comes of it ──────────────────────────────────────────────────────────────────────────
 
     def as_dict(self) -> dict[str, Any]:
-        """The content of `profile.json`, an unfinished epoch included.
+        """The content of `profile.json`; phases include those of an unfinished epoch.
 
+        `begun` and `ended` of an epoch are seconds by the clock of the samples.
         `steps`: seconds of a step with the wait for its data, without checkpoint and debugger; those that are
         traced are only counted. `slowest` and `outliers` leave out the first step of each epoch, which waits
         for the loaders to start; `first_waits` are the seconds of those waits.
@@ -301,7 +304,9 @@ class _Trace:
 
     def export(self, folder: Path) -> None:
         """Write `trace.json`; it can be done only once."""
-        if not self._started or self.running or self._profile is None:
+        if self.running:  # training has ended before them, or failed
+            self.stop()
+        if not self._started or self._profile is None:
             return
         file = folder / TRACE_FILE
         file.unlink(missing_ok=True)

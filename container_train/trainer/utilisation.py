@@ -42,12 +42,18 @@ class Sampler:
 
     def __init__(self, device: torch.device, *, interval: float = 1.0, most: int = _MOST) -> None:
         self._interval, self._most = interval, most
+        self._begun = time.perf_counter()
         self._processes = ProcessTree()
         cuda = device.type == "cuda"
         self._gpu = find_gpu(str(torch.cuda.get_device_properties(device).uuid)) if cuda else None
         self._samples: list[list[float]] = []  # in the order of FIGURES; without a GPU it has two fewer
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="utilisation", daemon=True)
+
+    @property
+    def seconds(self) -> float:
+        """The samples' clock: how long ago this was made."""
+        return round(time.perf_counter() - self._begun, 3)
 
     def start(self) -> None:
         """Begin to look; only once."""
@@ -59,7 +65,7 @@ class Sampler:
         self._thread.join(0.2)
 
     def as_dict(self) -> dict[str, list[float]]:
-        """Figure → its values: seconds since the start, percent of this process's CPUs, GB, MB/s.
+        """Figure → its values: seconds by its clock, percent of this process's CPUs, GB (10⁹ bytes), MB/s.
 
         Of the GPU, percent and GB; empty where nothing can be told about one.
         """
@@ -70,16 +76,15 @@ class Sampler:
         }
 
     def _run(self) -> None:
-        begun = time.perf_counter()
-        self._look(begun)  # what the first sample is measured from
+        self._look()  # what the first sample is measured from
         while not self._stopped.wait(self._interval):
-            self._look(begun)
+            self._look()
 
-    def _look(self, begun: float) -> None:
+    def _look(self) -> None:
         with contextlib.suppress(psutil.Error, OSError, pynvml.NVMLError):  # this sample is left out
             if used := self._processes.look():
                 gpu = gpu_use(self._gpu) if self._gpu else ()
-                self._keep([round(figure, 3) for figure in (time.perf_counter() - begun, *used, *gpu)])
+                self._keep([round(figure, 3) for figure in (self.seconds, *used, *gpu)])
 
     def _keep(self, sample: list[float]) -> None:
         self._samples.append(sample)

@@ -45,8 +45,14 @@ def profile() -> dict[str, Any]:
             "outliers": {"count": 2, "excess": 9.5},
             "first_waits": 5.0,
         },
-        "samples": {"gpu": [90.0] * 180, "gpu_memory_gb": [11.0] * 180},
+        "epochs": [{"begun": 0.0, "ended": 90.0}, {"begun": 91.0, "ended": 190.0}],
+        "samples": samples([90.0] * 180, [11.0] * 180),
     }
+
+
+def samples(gpu: list[float], memory: list[float]) -> dict[str, list[float]]:
+    """One a second."""
+    return {"seconds": [second + 1.0 for second in range(len(gpu))], "gpu": gpu, "gpu_memory_gb": memory}
 
 
 def find(profile: dict[str, Any], **changed: Any) -> list[Finding]:
@@ -129,7 +135,7 @@ def test_the_advice_against_waiting_follows_from_what_loads(
 
 
 def test_an_idle_gpu_asks_for_a_larger_batch_unless_it_waits_for_data(profile: dict[str, Any]) -> None:
-    profile["samples"]["gpu"] = [30.0] * 20
+    profile["samples"] = samples([30.0] * 20, [11.0] * 20)
     (finding,) = find(profile)
     assert finding.rule == "LowGPUUtilisation"
     assert finding.says == "the GPU computed in 30 % of the time"
@@ -141,7 +147,7 @@ def test_an_idle_gpu_asks_for_a_larger_batch_unless_it_waits_for_data(profile: d
 
 
 def test_memory_for_twice_the_batch_is_named(profile: dict[str, Any]) -> None:
-    profile["samples"]["gpu_memory_gb"] = [5.0] * 19 + [6.0]
+    profile["samples"] = samples([90.0] * 20, [5.0] * 19 + [6.0])
 
     (finding,) = find(profile)
 
@@ -154,9 +160,18 @@ def test_memory_for_twice_the_batch_is_named(profile: dict[str, Any]) -> None:
 
 
 def test_few_samples_say_nothing_about_a_gpu(profile: dict[str, Any]) -> None:
-    profile["samples"] = {"gpu": [1.0] * 19, "gpu_memory_gb": [1.0] * 19}
+    profile["samples"] = samples([1.0] * 19, [1.0] * 19)
 
     assert find(profile) == []
+
+
+def test_what_the_gpu_does_outside_epochs_says_nothing_about_training(profile: dict[str, Any]) -> None:
+    profile["epochs"] = [{"begun": 160.0, "ended": 190.0}]
+    profile["samples"]["gpu"] = [0.0] * 159 + [90.0] * 21
+    assert find(profile) == []
+
+    profile["samples"]["gpu"] = [90.0] * 159 + [0.0] * 21
+    assert rules(find(profile)) == ["LowGPUUtilisation"]
 
 
 def test_time_lost_in_checkpoints_is_named_when_it_is_long(profile: dict[str, Any]) -> None:

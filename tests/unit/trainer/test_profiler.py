@@ -64,6 +64,16 @@ def test_phases_and_the_rest_add_up_to_the_time_of_each_epoch(tmp_path: Path) ->
         assert seconds == pytest.approx(sum(entry["phases"][name] for entry in profile["epochs"]), abs=1e-5)
 
 
+def test_epochs_have_their_place_among_the_samples(tmp_path: Path) -> None:
+    with Profiler(CPU, tmp_path) as profiler:
+        time.sleep(0.3)
+        epoch(profiler, slept={"other": 0.3})  # three steps: 0.9 s
+
+    (entry,) = profiler.as_dict()["epochs"]
+    first = profiler.as_dict()["samples"]["seconds"][0]  # after one second
+    assert 0.3 <= entry["begun"] < first < entry["ended"]
+
+
 def test_what_happens_outside_epochs_is_no_part_of_them(tmp_path: Path) -> None:
     profiler = Profiler(CPU, tmp_path)
     epoch(profiler, slept={})
@@ -186,6 +196,23 @@ def test_the_trace_of_chosen_steps_can_be_opened_and_names_operators(tmp_path: P
     times = [entry["cpu_ms"] for entry in profile["operators"]]
     assert times == sorted(times, reverse=True)
     assert times[0] > 0
+
+
+def test_a_trace_that_a_failure_has_ended_is_written_by_the_failing_job(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="diverged"), Profiler(CPU, tmp_path, traced=range(9)) as profiler:
+        profiler.begin_epoch()
+        profiler.begin_step(0)
+        try:
+            with profiler.phase("forward"):
+                torch.ones(2).exp()
+                raise RuntimeError("diverged")
+        except RuntimeError:
+            profiler.write()
+            raise
+
+    names = {event.get("name") for event in read(tmp_path / "trace.json")["traceEvents"]}
+    assert "aten::exp" in names
+    assert read(tmp_path / "profile.json")["trace"] == "trace.json"
 
 
 def test_making_a_trace_takes_no_time_from_the_training(tmp_path: Path) -> None:
