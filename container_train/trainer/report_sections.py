@@ -1,0 +1,605 @@
+"""What the report says, section by section: each from files that a job left, or why there is nothing to say.
+
+Called by `trainer.report`, also after a crash: a file may be missing, cut off or not what it should be, and
+the section says so in a sentence. All text is plain here; the page's template escapes it.
+"""
+
+import csv
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from trainer import report_plots as plots
+from trainer.failures import TrainerError
+from trainer.findings import FILE as FINDINGS
+from trainer.findings import Finding, read_findings
+from trainer.labels import label_of
+
+if TYPE_CHECKING:
+    from trainer.report_tensors import Curves, Norms
+
+_LISTED = 50  # quarantined files
+_HARDEST = 10
+_OPERATORS = 15
+_FAILURE = 6000  # characters of a failure's text, the last
+_PATH = re.compile(r"(?<![\w.:/…\\])(?:/[^\s/'\"<>]+)+/([^\s/'\"<>]+)")
+_DAMAGED = (
+    ArithmeticError,
+    AttributeError,
+    csv.Error,
+    LookupError,
+    OSError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A plot: its file name without ending, what it shows, and its PNG."""
+
+    name: str
+    title: str
+    about: str
+    png: bytes
+    wide: bool = False
+    kind: Literal["picture"] = "picture"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text; the first `texts` columns are words, the others numbers; `whole`: of the page's width."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    title: str = ""
+    texts: int = 1
+    whole: bool = False
+    kind: Literal["table"] = "table"
+
+
+@dataclass(frozen=True)
+class Note:
+    """A sentence; `alarming` where something is missing that should be there."""
+
+    text: str
+    link: str = ""
+    alarming: bool = False
+    kind: Literal["note"] = "note"
+
+
+Part = Picture | Table | Note | Finding
+Build = Callable[[], Iterable[Part]]
+
+
+@dataclass
+class Section:
+    """A title, a sentence about it, and its parts."""
+
+    title: str
+    about: str = ""
+    parts: list[Part] = field(default_factory=list)
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Those among the parts: the page lists them first."""
+        return [part for part in self.parts if isinstance(part, Finding)]
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A figure of the head: what it is, its value, and more about it."""
+
+    name: str
+    value: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Head:
+    """The top of the page."""
+
+    job: str
+    status: str
+    failure: str
+    facts: Sequence[Fact]
+    notes: Sequence[str]
+
+
+class Missing(Exception):  # noqa: N818 - it is no error: the report says so
+    """A file is missing or damaged; the message is the sentence for the page."""
+
+
+def read_head(folder: Path) -> Head:
+    """Name, status and the main figures."""
+    notes: list[str] = []
+    run: Any = {}
+    try:
+        run = _object(folder, "run.json", "the job did not write down what it was")
+    except Missing as missing:
+        notes.append(str(missing))
+    facts = [
+        *_guarded_facts(partial(_validation_facts, folder)),
+        *_guarded_facts(partial(_test_facts, folder)),
+        *_guarded_facts(partial(_run_facts, run)),
+    ]
+    return Head(
+        job=scrubbed(run.get("job_name") or "training job"),
+        status=str(run.get("status") or "unknown"),
+        failure=scrubbed(run.get("failure") or "")[-_FAILURE:],
+        facts=facts,
+        notes=notes,
+    )
+
+
+def read_sections(folder: Path, tensors: Path | None) -> Iterator[Section]:
+    """All sections but the head, in the order of the page."""
+    yield _section(
+        "What the rules found",
+        "",
+        partial(_findings, folder),
+    )
+    yield _section(
+        "Loss and accuracy",
+        "",
+        partial(_history_plot, folder, "loss"),
+        partial(_history_plot, folder, "accuracy"),
+        partial(_members, folder),
+    )
+    yield _tensors(folder, tensors)
+    yield _section(
+        "Where the time went",
+        "",
+        partial(_phases_by_epoch, folder),
+        partial(_phases_share, folder),
+        partial(_steps, folder),
+    )
+    yield _section("What the machine did", "", partial(_utilisation, folder))
+    if parts := _section("Operators", "", partial(_operators, folder)).parts:
+        yield Section("Operators", "", parts)
+    yield _section("Files left out", "", partial(_quarantine, folder))
+    yield _section("Where it goes wrong", "", partial(_confusions, folder), partial(_hardest, folder))
+    yield _section("Environment", "", partial(_environment, folder))
+
+
+def _section(title: str, about: str, *builders: Build) -> Section:
+    """Whatever the builders give; where one fails, why."""
+    section = Section(title, about)
+    for build in builders:
+        try:
+            section.parts.extend(build())
+        except Missing as missing:
+            note = Note(str(missing), alarming=True)
+            if note not in section.parts:  # two plots of one file
+                section.parts.append(note)
+        except _DAMAGED as error:
+            section.parts.append(Note(f"A part cannot be shown: {_reason(error)}.", alarming=True))
+    return section
+
+
+def _guarded_facts(build: Callable[[], Iterable[Fact]]) -> list[Fact]:
+    """The facts, none where their file is missing or damaged: its section says so."""
+    try:
+        return list(build())
+    except (Missing, *_DAMAGED):
+        return []
+
+
+# ── the head ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _validation_facts(folder: Path) -> Iterator[Fact]:
+    history = _history(folder)
+    if len(history) > 1:
+        yield Fact("members", str(len(history)), "their best epochs are below")
+        return
+    for entries in history.values():
+        best = _best(entries)
+        yield Fact("best epoch", str(best["epoch"]), f"of {len(entries)}")
+        loss = shown(best.get("validation:loss"))
+        yield Fact("validation accuracy", percent(best.get("validation:accuracy")), f"loss {loss}")
+
+
+def _test_facts(folder: Path) -> Iterator[Fact]:
+    card = _card(folder)
+    low, high = (percent(card["accuracy_interval"][end]) for end in ("low", "high"))
+    interval = f"95 % interval {low} to {high}, {card['pictures']:,} pictures"
+    yield Fact("test accuracy", percent(card["accuracy"]), interval)
+    yield Fact("among the first five", percent(card["top5"]), "of the test pictures")
+
+
+def _run_facts(run: Mapping[str, Any]) -> Iterator[Fact]:
+    if "seconds" in run:
+        yield Fact("duration", duration(run["seconds"]), str((run.get("machine") or {}).get("device", "")))
+    if pictures := run.get("pictures"):
+        counts = ", ".join(f"{count:,} {split}" for split, count in pictures.items())
+        classes = f"{run['classes']:,} classes" if "classes" in run else ""
+        yield Fact("pictures", f"{sum(pictures.values()):,}", f"{counts}; {classes}".rstrip("; "))
+
+
+def _best(entries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The epoch that the job keeps: best by validation accuracy, then by loss."""
+
+    def rank(entry: Mapping[str, Any]) -> tuple[float, float]:
+        accuracy = plots.number(entry.get("validation:accuracy"))
+        loss = plots.number(entry.get("validation:loss"))
+        return (-1.0 if math.isnan(accuracy) else accuracy, -math.inf if math.isnan(loss) else -loss)
+
+    return max(entries, key=rank)
+
+
+# ── findings ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _findings(folder: Path) -> Iterator[Part]:
+    if not (folder / FINDINGS).is_file():
+        raise Missing(f"The rules did not run: {FINDINGS} is missing.")
+    try:
+        found = read_findings(folder)
+    except _DAMAGED as error:
+        raise Missing(f"{FINDINGS} is damaged ({_reason(error)}): what the rules found is lost.") from None
+    if not found:
+        yield Note("No rule found anything.")
+    for each in found:
+        yield replace(each, says=scrubbed(each.says), advice=scrubbed(each.advice))
+
+
+# ── the training ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def _history(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    history = _object(folder, "history.json", "the job ended before its first epoch did")
+    finished = {member: entries for member, entries in history.items() if entries}
+    if not finished:
+        raise Missing("history.json holds no epoch: the job ended before its first epoch did.")
+    return finished
+
+
+def _history_plot(folder: Path, metric: Literal["loss", "accuracy"]) -> Iterator[Part]:
+    about = {
+        "loss": "Mean cross-entropy of each epoch; training's is on augmented pictures.",
+        "accuracy": "Share of pictures whose most likely class is the right one.",
+    }
+    draw = partial(plots.epochs, history=_history(folder), metric=metric)
+    yield Picture(metric, f"{metric.capitalize()} over epochs", about[metric], plots.png(draw))
+
+
+def _members(folder: Path) -> Iterator[Part]:
+    history = _history(folder)
+    if len(history) > 1:
+        best = {member: _best(entries) for member, entries in history.items()}
+        rows = [
+            [member, str(entry["epoch"]), percent(entry.get("validation:accuracy")),
+             shown(entry.get("validation:loss"))]
+            for member, entry in best.items()
+        ]  # fmt: skip
+        yield Table(["member", "best epoch", "validation accuracy", "validation loss"], rows)
+
+
+# ── tensors ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _tensors(folder: Path, tensors: Path | None) -> Section:
+    """Losses, gradients and weights of all members."""
+    read: list[Curves] = []
+    section = _section("Inside the network", "", partial(_read_trials, folder, tensors, read))
+    builders: list[Build] = [partial(_saved_losses, read)]
+    for curves in read:
+        of = curves.member if len(read) > 1 else ""
+        builders += [
+            partial(_norms, _GRADIENTS, of, curves.gradients),
+            partial(_norms, _WEIGHTS, of, curves.growth),
+            partial(_norms, _UPDATES, of, curves.update_ratios),
+        ]
+    section.parts += _section("", "", *builders).parts
+    return section
+
+
+def _read_trials(folder: Path, tensors: Path | None, read: "list[Curves]") -> Iterator[Part]:
+    """Fill `read`; the parts are what could not be read."""
+    if tensors is None:
+        yield Note("No tensors were saved: the debugger was switched off.")
+        return
+    try:  # smdebug takes a second, and is not there where the debugger is never used
+        from trainer.report_tensors import read_curves, trials_below  # noqa: PLC0415
+    except (ImportError, TrainerError) as error:
+        raise Missing(f"The saved tensors cannot be read: {scrubbed(error)}.") from None
+    trials = trials_below(tensors)
+    if not trials:
+        raise Missing("No saved tensors were found: the job ended before the debugger's first save.")
+    for trial in trials:
+        curves = read_curves(trial, _only_member(folder) if trial == tensors else trial.name)
+        read.append(curves)
+        if curves.damaged:
+            files = ", ".join(curves.damaged[:3]) + (" and others" if len(curves.damaged) > 3 else "")
+            missing = f"{len(curves.damaged)} file(s) of the saved tensors cannot be read: {files}. "
+            yield Note(f"{missing}Their steps are missing below.", alarming=True)
+
+
+def _only_member(folder: Path) -> str:
+    try:
+        return next(iter(_history(folder)))
+    except (Missing, *_DAMAGED):
+        return ""
+
+
+def _saved_losses(read: "Sequence[Curves]") -> Iterator[Part]:
+    if any(curves.training or curves.validation for curves in read):
+        draw = partial(plots.saved_losses, members=read)
+        about = "The loss of the batch at each save, and of the validation split after each epoch."
+        yield Picture("saved_losses", "Loss at each save", about, plots.png(draw))
+
+
+@dataclass(frozen=True)
+class _LayerPlot:
+    """A plot of one norm of each layer: its file's name, what it says, its axis, and values worth a line."""
+
+    name: str
+    title: str
+    about: str
+    label: str
+    marks: Mapping[str, float]
+    logarithmic: bool = True
+
+
+_GRADIENTS = _LayerPlot(
+    "gradients",
+    "Gradient norms by layer",
+    "L2 norm of each layer's gradient before clipping; healthy ones lie well between 1e-6 and 100.",
+    "gradient norm (L2)",
+    {"vanishing below 1e-6": 1e-6, "exploding above 100": 100.0},
+)
+_WEIGHTS = _LayerPlot(
+    "weights",
+    "Weight change by layer",
+    "L2 norm of each layer's weights, as a multiple of the first that is not 0.",
+    "weight norm / first",
+    {},
+    logarithmic=False,
+)
+_UPDATES = _LayerPlot(
+    "updates",
+    "Update ratio by layer",
+    "How much one step changes a layer, relative to its weights: 1e-3 is usual.",
+    "|Δw| / |w|",
+    {"usual: 1e-3": 1e-3},
+)
+
+
+def _norms(plot: _LayerPlot, member: str, layers: "Norms") -> Iterator[Part]:
+    """The plot, of a member that is named where there are several."""
+    if layers:
+        draw = partial(
+            plots.norms, layers=layers, label=plot.label, marks=plot.marks, logarithmic=plot.logarithmic
+        )
+        name = f"{plot.name}-{_slug(member)}" if member else plot.name
+        title = f"{plot.title}, {member}" if member else plot.title
+        wide, about = len(layers) > plots.LINES, plot.about
+        if wide:
+            about += " The first layer is on top; red is NaN or infinite, white zero or not saved."
+        size = {"width": 12.0 if wide else 6.0, "height": plots.norms_height(layers)}
+        yield Picture(name, title, about, plots.png(draw, **size), wide)
+
+
+# ── the time ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _profile(folder: Path) -> dict[str, Any]:
+    return _object(
+        folder, "profile.json", "the profiler was switched off, or the job ended before it could write"
+    )
+
+
+def _phases_by_epoch(folder: Path) -> Iterator[Part]:
+    entries = _profile(folder)["epochs"]
+    if not entries:
+        yield Note("No epoch was measured.")
+        return
+    members = len({entry.get("member") for entry in entries})
+    draw = partial(plots.phases_by_epoch, entries=entries)
+    png = plots.png(draw, height=3.9 if members == 1 else 1.2 + 2.3 * members)
+    yield Picture("phases", "Phases of each epoch", "How long each epoch spent on what.", png)
+
+
+def _phases_share(folder: Path) -> Iterator[Part]:
+    png = plots.png(partial(plots.phases_share, phases=_profile(folder)["phases"]))
+    yield Picture(
+        "phases_share", "Phases of the whole run", "What the time went into, all epochs together.", png
+    )
+
+
+def _steps(folder: Path) -> Iterator[Part]:
+    steps = _profile(folder)["steps"]
+    median = plots.number(steps["median"])
+    rows = [
+        ["median", duration(median), ""],
+        ["95th percentile", duration(steps["p95"]), _times(steps["p95"], median)],
+    ]
+    rows += [
+        [f"step {each['step']}", duration(each["seconds"]), _times(each["seconds"], median)]
+        for each in steps["slowest"]
+    ]
+    yield Table(
+        ["", "time", "of the median"], rows, f"Step time: {steps['count']:,} steps, and the slowest of them"
+    )
+
+
+def _times(seconds: object, median: float) -> str:
+    return f"{plots.number(seconds) / median:.1f} ×" if median else ""
+
+
+def _utilisation(folder: Path) -> Iterator[Part]:
+    samples = _profile(folder)["samples"]
+    if not samples.get("seconds"):
+        yield Note("The machine was not sampled: the job was too short.")
+        return
+    about = "The processors' and the GPU's use, the job's memory, and its disk traffic."
+    png = plots.png(partial(plots.utilisation, samples=samples), width=12, height=6)
+    yield Picture("utilisation", "Use over time", about, png, wide=True)
+
+
+def _operators(folder: Path) -> Iterator[Part]:
+    """Only of a job that was traced."""
+    try:
+        profile = _profile(folder)
+    except Missing:
+        return
+    if found := (profile.get("operators") or [])[:_OPERATORS]:
+        draw = partial(plots.operators, found=found)
+        png = plots.png(draw, width=12, height=1.4 + 0.3 * len(found))
+        about = "Those that took longest in the traced steps."
+        yield Picture("operators", "Operators by time", about, png, wide=True)
+    if trace := profile.get("trace"):
+        text = f"Every operator of the traced steps is in {Path(str(trace)).name}: open the file in "
+        yield Note(text, link="https://ui.perfetto.dev")
+
+
+# ── the data ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _quarantine(folder: Path) -> Iterator[Part]:
+    with _opened(folder, "quarantine.csv", "the job ended before the pictures were checked") as stream:
+        rows = [row for row in list(csv.reader(stream))[1:] if row]
+    if not rows:
+        yield Note("Every picture could be read.")
+        return
+    yield Note(f"{len(rows):,} file(s) cannot be read, and were trained and tested without.")
+    shown_rows = [
+        [plots.shorten(row[0], 120), scrubbed(row[1] if len(row) > 1 else "")] for row in rows[:_LISTED]
+    ]
+    yield Table(["file", "reason"], shown_rows, texts=2, whole=True)
+    if len(rows) > _LISTED:
+        yield Note(f"… and {len(rows) - _LISTED:,} more, in quarantine.csv.")
+
+
+def _card(folder: Path) -> dict[str, Any]:
+    return _object(folder, "report_card.json", "the job did not get as far as the test split")
+
+
+def _confusions(folder: Path) -> Iterator[Part]:
+    found = _card(folder)["confusions"]
+    if not found:
+        yield Note("Every test picture was named right.")
+        return
+    rows = [
+        [label_of(each["truth"]), label_of(each["answer"]), str(each["count"]), percent(each["share"], 0)]
+        for each in found
+    ]
+    yield Table(["class", "called", "pictures", "of its class"], rows, "Most frequent confusions", texts=2)
+
+
+def _hardest(folder: Path) -> Iterator[Part]:
+    scored = [
+        (each["accuracy"], label_of(name), each["pictures"])
+        for name, each in _card(folder)["per_class"].items()
+        if each["accuracy"] is not None
+    ]
+    rows = [
+        [name, percent(accuracy, 0), f"{pictures:,}"]
+        for accuracy, name, pictures in sorted(scored)[:_HARDEST]
+    ]
+    yield Table(["class", "accuracy", "test pictures"], rows, "Hardest classes")
+
+
+def _environment(folder: Path) -> Iterator[Part]:
+    run = _object(folder, "run.json", "machine, versions and hyperparameters are not known")
+    for title, key in (
+        ("Machine", "machine"),
+        ("Hyperparameters", "hyperparameters"),
+        ("Versions", "versions"),
+    ):
+        if entries := run.get(key):
+            rows = [[str(name).replace("_gb", " (GB)"), _setting(value)] for name, value in entries.items()]
+            yield Table([], rows, title, texts=2)
+    yield Note(f"Git revision: {run.get('git_revision') or 'unknown'}.")
+
+
+def _setting(value: object) -> str:
+    if isinstance(value, float):
+        return shown(value)
+    return scrubbed(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
+# ── files ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _opened(folder: Path, name: str, why: str) -> Any:
+    try:
+        return (folder / name).open(newline="", encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        raise Missing(f"{name} is missing: {why}.") from None
+    except OSError as error:
+        raise Missing(f"{name} cannot be read: {_reason(error)}.") from None
+
+
+def _object(folder: Path, name: str, why: str) -> dict[str, Any]:
+    """A JSON object; raises `Missing`, whose sentence says why."""
+    with _opened(folder, name, why) as stream:
+        try:
+            content = json.load(stream)
+        except (OSError, RecursionError, ValueError) as error:
+            raise Missing(f"{name} is damaged or cut off ({_reason(error)}).") from None
+    if not isinstance(content, dict):
+        raise Missing(f"{name} is damaged: it holds no JSON object.")
+    return content
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong, without a path."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = scrubbed(error)
+    return f"{text} is missing" if isinstance(error, KeyError) else text or type(error).__name__
+
+
+# ── words ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def scrubbed(text: object) -> str:
+    """Text without the machine's folders: of an absolute path the last part stays."""
+    return _PATH.sub(r"…/\1", str(text))
+
+
+def shown(value: object) -> str:
+    """A number with as many digits as a reader uses."""
+    figure = plots.number(value)
+    if math.isnan(figure):
+        return "NaN"
+    if math.isinf(figure):
+        return "infinite" if figure > 0 else "−infinite"
+    size = abs(figure)
+    if size >= 1000 and size < 1e9:
+        return f"{figure:,.0f}"
+    if size and not 1e-4 <= size < 1e9:
+        mantissa, exponent = f"{figure:.2e}".split("e")
+        return f"{float(mantissa):g}e{int(exponent)}"
+    return f"{figure:.3g}"
+
+
+def percent(value: object, digits: int = 1) -> str:
+    """A share of 1."""
+    figure = plots.number(value)
+    return f"{100 * figure:.{digits}f} %" if math.isfinite(figure) else "unknown"
+
+
+def duration(value: object) -> str:
+    """Seconds in a unit that suits."""
+    seconds = plots.number(value)
+    if not math.isfinite(seconds):
+        return "unknown"
+    if seconds < 1:
+        return f"{1000 * seconds:.3g} ms"
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _slug(name: str) -> str:
+    """A member's name as a part of a file's."""
+    return re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII)[:60]
