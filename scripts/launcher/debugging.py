@@ -9,11 +9,11 @@ A debughookconfig.json goes before the job's own hyperparameters, so those that 
 
 **What the managed rules are given.** WeightUpdateRatio subtracts one step's weights from another's,
 VanishingGradient takes the mean of |gradient|, and no documentation promises that they are content with
-reductions, so losses, gradients, weights and biases are saved whole for them, as in AWS's own examples, and
-at fixed steps: WeightUpdateRatio's num_steps has to equal their distance. Left out are the rules whose
-tensors the job does not save: PoorWeightInitialization and SaturatedActivation read whole activations (for
-an unfrozen ResNet50 gigabytes a save), ClassImbalance every label and answer. The job's own rules cover all
-three. ExplodingTensor of AWS knows no threshold: it finds NaN and infinity.
+reductions, so losses, gradients, weights and biases (not activations) are saved whole for them, as in AWS's
+own examples, and at fixed steps: WeightUpdateRatio's num_steps has to equal their distance. Left out are the
+rules whose tensors the job does not save: PoorWeightInitialization and SaturatedActivation read whole
+activations (for an unfrozen ResNet50 gigabytes a save), ClassImbalance every label and answer. The job's own
+rules cover all three. ExplodingTensor of AWS knows no threshold: it finds NaN and infinity.
 https://docs.aws.amazon.com/sagemaker/latest/dg/debugger-built-in-rules.html
 """
 
@@ -26,6 +26,7 @@ from launcher.rule_images import rule_image
 
 TENSORS = "/opt/ml/output/tensors"  # where the job saves them, and from where the platform copies them
 COLLECTIONS = ("losses", "gradients", "weights", "biases")
+OWN_COLLECTIONS = ("updates", "activations")  # the job's, which no managed rule reads (trainer.hook)
 # As smdebug's ReductionConfig.from_dict reads them: norms end in _norm, those of |tensor| begin with abs_.
 REDUCTIONS = "mean,std,min,max,l2_norm,abs_max"
 SAVE_INTERVAL = 50  # steps between saves for managed rules, where debug-interval does not say
@@ -59,7 +60,8 @@ def debugging(
         return Debugging(hook_config(output_uri, interval=interval, whole=whole), profiler)
     interval = interval or SAVE_INTERVAL
     rules = rule_configurations(managed_rules_in, interval)
-    return Debugging(hook_config(output_uri, interval=interval, whole=True), profiler, rules)
+    reduced = () if whole else OWN_COLLECTIONS
+    return Debugging(hook_config(output_uri, interval=interval, whole=True, but=reduced), profiler, rules)
 
 
 def _is(value: Json, *, default: bool) -> bool:
@@ -71,16 +73,25 @@ def _steps(value: Json) -> int:
     return int(str(value)) if str(value).isdecimal() else 0
 
 
-def hook_config(output_uri: str, *, interval: int = 0, whole: bool = False) -> Request:
-    """Build a DebugHookConfig: reductions or `whole` tensors, every `interval` steps or when the job says."""
-    parameters = {} if whole else {"reductions": REDUCTIONS}
+def hook_config(
+    output_uri: str, *, interval: int = 0, whole: bool = False, but: Sequence[str] = ()
+) -> Request:
+    """Build a DebugHookConfig: reductions or `whole` tensors, every `interval` steps or when the job says.
+
+    `but` names collections of which reductions are enough in any case.
+    """
+    reductions = {"reductions": REDUCTIONS}
+    parameters = {} if whole else dict(reductions)
     if interval:
         parameters |= {"train.save_interval": str(interval), "eval.save_interval": "1"}
     return {
         "S3OutputPath": output_uri,
         "LocalPath": TENSORS,
         "HookParameters": parameters,
-        "CollectionConfigurations": [{"CollectionName": name} for name in COLLECTIONS],
+        "CollectionConfigurations": [
+            *({"CollectionName": name} for name in COLLECTIONS),
+            *({"CollectionName": name, "CollectionParameters": dict(reductions)} for name in but),
+        ],
     }
 
 

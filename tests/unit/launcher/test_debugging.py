@@ -56,6 +56,11 @@ def test_the_three_parts_are_these() -> None:
         "train.save_interval": "50",
         "eval.save_interval": "1",
     }
+    assert asked["DebugHookConfig"]["CollectionConfigurations"] == [
+        *request({})["DebugHookConfig"]["CollectionConfigurations"],
+        {"CollectionName": "updates", "CollectionParameters": {"reductions": debugging.REDUCTIONS}},
+        {"CollectionName": "activations", "CollectionParameters": {"reductions": debugging.REDUCTIONS}},
+    ]
     assert asked["ProfilerConfig"] == {
         "S3OutputPath": "s3://bucket/out",
         "ProfilingIntervalInMilliseconds": 500,
@@ -262,3 +267,42 @@ def test_the_region_is_the_environments(monkeypatch: pytest.MonkeyPatch) -> None
     assert aws.region() == "eu-west-2"
     monkeypatch.setenv("AWS_REGION", "eu-west-3")
     assert aws.region() == "eu-west-3"
+
+
+SAVED = """
+import json, sys
+from pathlib import Path
+import torch
+from trainer.hook import DebugSettings, create_hook
+from trainer.smdebug_support import ModeKeys
+hook = create_hook(Path(sys.argv[2]), DebugSettings(configuration=Path(sys.argv[1])))
+hook.at(0, ModeKeys.TRAIN, 0)
+for name in ("gradient/head.weight", "head.weight", "update/head.weight", "head_output_0"):
+    hook.save(name, torch.ones(2, 3))
+print(json.dumps(sorted(name for name, value in hook.pending.items() if value.ndim)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("hyperparameters", "region", "whole"),
+    [
+        ({}, None, []),
+        ({}, "us-east-1", ["gradient/head.weight", "head.weight"]),
+        (
+            {"debug-whole": True},
+            "us-east-1",
+            ["gradient/head.weight", "head.weight", "head_output_0", "update/head.weight"],
+        ),
+    ],
+)
+def test_the_job_saves_whole_what_managed_rules_read_and_no_more(
+    tmp_path: Path, hyperparameters: dict[str, Json], region: str | None, whole: list[str]
+) -> None:
+    file = tmp_path / "debughookconfig.json"
+    file.write_text(json.dumps(request(hyperparameters, region)["DebugHookConfig"]))
+
+    saved = subprocess.run(
+        [sys.executable, "-c", SAVED, file, tmp_path], capture_output=True, text=True, check=True
+    )
+
+    assert json.loads(saved.stdout.splitlines()[-1]) == whole

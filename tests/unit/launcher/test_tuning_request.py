@@ -141,8 +141,8 @@ def test_everything_that_can_be_set_reaches_the_request(tmp_path: Path) -> None:
         ("learning-rate = { continuous = [0.1, 0.1] }", "nothing to search from 0.1 to 0.1"),
         ("learning-rate = { continuous = [0.2, 0.1] }", "nothing to search from 0.2 to 0.1"),
         (
-            "learning-rate = { continuous = [0.1, 11] }",
-            "learning-rate must be a number above 0 to 10, not 11",
+            "learning-rate = { continuous = [0.1, 1001] }",
+            "learning-rate must be a number above 0 to 1000, not 1001",
         ),
         ('mixup = { continuous = [0, 1], scale = "Logarithmic" }', "begins above 0, not at 0"),
         ('mixup = { continuous = [0, 1], scale = "ReverseLogarithmic" }', "below 1"),
