@@ -47,7 +47,8 @@ def debugging(
 ) -> Debugging:
     """Return what follows from a job's hyperparameters; `managed_rules_in` is the region of AWS's rules.
 
-    Raises SettingsError for managed rules of a job that saves no tensors, or in a region that has none.
+    Raises SettingsError for managed rules of a job that saves no tensors or those of several networks, or in a
+    region that has none.
     """
     profiler = profiler_config(output_uri, on=_is(hyperparameters.get("profile"), default=True))
     if not _is(hyperparameters.get("debug"), default=True):
@@ -56,6 +57,8 @@ def debugging(
         return Debugging(profiler=profiler)
     interval = _steps(hyperparameters.get("debug-interval"))
     whole = _is(hyperparameters.get("debug-whole"), default=False)
+    if managed_rules_in and "," in str(hyperparameters.get("backbone")):
+        raise SettingsError("--managed-rules look at one trial, and each of several backbones has its own")
     if not managed_rules_in:
         return Debugging(hook_config(output_uri, interval=interval, whole=whole), profiler)
     interval = interval or SAVE_INTERVAL

@@ -150,6 +150,11 @@ def test_managed_rules_without_tensors_are_refused() -> None:
         request({"debug": "false"}, "us-east-1")
 
 
+def test_managed_rules_of_several_networks_are_refused() -> None:
+    with pytest.raises(SettingsError, match="each of several backbones has its own"):
+        request({"backbone": "resnet50,efficientnet_lite0"}, "us-east-1")
+
+
 def test_a_region_without_managed_rules_is_named() -> None:
     with pytest.raises(SettingsError, match="no managed rules in eu-nowhere-1"):
         request({}, "eu-nowhere-1")
