@@ -47,8 +47,8 @@ def debugging(
 ) -> Debugging:
     """Return what follows from a job's hyperparameters; `managed_rules_in` is the region of AWS's rules.
 
-    Raises SettingsError for managed rules of a job that saves no tensors or those of several networks, or in a
-    region that has none.
+    Raises SettingsError for managed rules of a job that saves no tensors, or those of several networks, and
+    in a region that has none.
     """
     profiler = profiler_config(output_uri, on=_is(hyperparameters.get("profile"), default=True))
     if not _is(hyperparameters.get("debug"), default=True):
