@@ -10,6 +10,7 @@ import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, MaxNLocator, PercentFormatter
@@ -63,7 +64,7 @@ def epochs(figure: Figure, history: History, metric: str) -> None:
     axes.set(xlabel="epoch", ylabel="cross-entropy loss" if metric == "loss" else "accuracy")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if metric == "accuracy":
-        axes.yaxis.set_major_formatter(PercentFormatter(1))
+        axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     _legend(figure)
 
 
@@ -90,7 +91,8 @@ def norms(
     The scale is logarithmic also where it need not be and the norms are of different sizes.
     """
     axes = figure.subplots()
-    logarithmic |= _spread(layers) > 20
+    spread = _spread(layers)
+    logarithmic = spread > 20 or (logarithmic and spread > 0)
     if len(layers) > LINES:
         _heat_map(figure, layers, label, logarithmic=logarithmic)
         return
@@ -116,9 +118,9 @@ def norms_height(layers: "Norms") -> float:
 
 
 def _spread(layers: "Norms") -> float:
-    """The largest value over the smallest that is not 0."""
+    """The largest value over the smallest that is not 0; 0 where there is none."""
     good = [norm for values in layers.values() for norm in values.values() if 0 < norm < math.inf]
-    return max(good) / min(good) if good else 1.0
+    return max(good) / min(good) if good else 0.0
 
 
 def _scale_logarithmically(axes: Axes) -> None:
@@ -127,8 +129,12 @@ def _scale_logarithmically(axes: Axes) -> None:
     low, high = axes.get_ylim()
     room = math.sqrt(max(1.0, 10 / (high / low)))
     axes.set_ylim(low / room, high * room)
-    axes.yaxis.set_major_formatter(_Power())
-    axes.yaxis.set_minor_formatter(_Power(minor_thresholds=(1.2, 0.4)))
+    _label_powers(axes.yaxis)
+
+
+def _label_powers(axis: Axis) -> None:
+    axis.set_major_formatter(_Power())
+    axis.set_minor_formatter(_Power(minor_thresholds=(1.2, 0.4)))
 
 
 class _Power(LogFormatter):
@@ -163,10 +169,11 @@ def _heat_map(figure: Figure, layers: "Norms", label: str, *, logarithmic: bool)
     axes.set_xticks(ticks, [str(steps[tick]) for tick in ticks])
     axes.set(xlabel="optimiser step")
     axes.grid(visible=False)
-    bar = figure.colorbar(image, ax=axes, label=label, pad=0.01, aspect=30)
+    # Above, at the left: a phone shows the left of a wide picture.
+    bar = figure.colorbar(image, ax=axes, location="top", shrink=0.45, anchor=(0, 0), aspect=35, pad=0.01)
+    bar.set_label(label, loc="left")
     if logarithmic:
-        bar.ax.yaxis.set_major_formatter(_Power())
-        bar.ax.yaxis.set_minor_formatter(_Power(minor_thresholds=(1.2, 0.4)))
+        _label_powers(bar.ax.xaxis)
 
 
 # ── the time ──────────────────────────────────────────────────────────────────────────────────────────
@@ -202,12 +209,14 @@ def phases_share(figure: Figure, phases: Mapping[str, Any]) -> None:
     names = [phase for phase in reversed(_PHASES) if phase in values]
     axes.barh(names, [values[name] / whole for name in names], color=[_PHASES[name] for name in names])
     for place, name in enumerate(names):
-        axes.text(values[name] / whole, place, f" {values[name] / whole:.1%}", va="center", fontsize=9.5)
+        axes.text(
+            values[name] / whole, place, f" {100 * values[name] / whole:.1f} %", va="center", fontsize=9.5
+        )
     axes.set(
         xlabel="share of the time of all epochs",
         xlim=(0, 1.18 * max(values.values(), default=1.0) / whole or 1),
     )
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
     axes.grid(visible=False, axis="y")
 
 
@@ -304,6 +313,6 @@ def _legend(figure: Figure, columns: int = 2) -> None:
     for axes in figure.axes:
         found |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     figure.legend(
-        found.values(), found.keys(), loc="outside upper left", ncols=columns, handlelength=1.6,
+        found.values(), found.keys(), loc="outside upper left", ncols=columns, handlelength=2.2,
         columnspacing=1.2, borderpad=0.2,
     )  # fmt: skip

@@ -130,8 +130,8 @@ def read_head(folder: Path) -> Head:
         *_guarded_facts(partial(_run_facts, run)),
     ]
     return Head(
-        job=scrubbed(run.get("job_name") or "training job"),
-        status=str(run.get("status") or "unknown"),
+        job=scrubbed(run.get("job_name") or ""),
+        status=str(run.get("status") or "how the job ended is not known"),
         failure=scrubbed(run.get("failure") or "")[-_FAILURE:],
         facts=facts,
         notes=notes,
@@ -436,7 +436,7 @@ def _times(seconds: object, median: float) -> str:
 
 def _utilisation(folder: Path) -> Iterator[Part]:
     samples = _profile(folder)["samples"]
-    if not samples.get("seconds"):
+    if not samples.get("seconds") or not any(values for name, values in samples.items() if name != "seconds"):
         yield Note("The machine was not sampled: the job was too short.")
         return
     about = "The processors' and the GPU's use, the job's memory, and its disk traffic."
@@ -585,7 +585,7 @@ def shown(value: object) -> str:
 def percent(value: object, digits: int = 1) -> str:
     """A share of 1."""
     figure = plots.number(value)
-    return f"{100 * figure:.{digits}f} %" if math.isfinite(figure) else "unknown"
+    return f"{100 * figure:.{digits}f}\N{NO-BREAK SPACE}%" if math.isfinite(figure) else "unknown"
 
 
 def duration(value: object) -> str:

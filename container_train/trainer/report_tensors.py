@@ -66,15 +66,15 @@ class Curves:
     @property
     def update_ratios(self) -> Norms:
         """The norm of what a step changed over that of the weights before it."""
-        return {
+        ratios = {
             layer: {
                 step: norm / self.weights[layer][step]
                 for step, norm in norms.items()
-                if self.weights[layer].get(step)
+                if self.weights.get(layer, {}).get(step)
             }
             for layer, norms in self.updates.items()
-            if layer in self.weights
         }
+        return {layer: found for layer, found in ratios.items() if found}
 
 
 @dataclass(frozen=True)

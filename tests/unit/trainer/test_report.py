@@ -408,7 +408,7 @@ def test_a_trial_that_never_began_does_not_keep_the_job(job: Path, tmp_path: Pat
 def test_a_job_that_left_nothing_has_a_report(tmp_path: Path) -> None:
     page = Page(write_report(tmp_path, None))
 
-    assert "Unknown" in page.text
+    assert "How the job ended is not known" in page.text
     assert "No tensors were saved: the debugger was switched off." in page.text
     assert plots_of(tmp_path) == set()
 
