@@ -149,8 +149,8 @@ class Hook(smdebug_support.Hook):  # type: ignore[misc]
     def _write_raw_tensor_simple(
         self, tensor_name: str, tensor_value: Any, tensor_ref: Any = None, timestamp: float | None = None
     ) -> None:
-        """Keep it on its device: all of a step's go over together."""
-        self.pending[tensor_name] = tensor_value.detach().float()
+        """Keep a copy on its device: all of a step's go over together, after the weights have changed."""
+        self.pending[tensor_name] = tensor_value.detach().to(torch.float32, copy=True)
 
     def saved(self) -> SavedStep:
         """What was kept of this step."""

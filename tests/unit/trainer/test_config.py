@@ -29,7 +29,8 @@ def test_every_hyperparameter_can_be_given_as_a_string() -> None:
         learning_rate=1e-4, layer_decay=0.5, warmup=0.1, weight_decay=0.5, label_smoothing=0.1, dropout=0.2,
         mixup=0.3, ema=0.9, clip_gradients=1.0, patience=2, views=4, min_crop_area=0.25, resize=300, crop=288,
         feature_cache=False, mixed_precision=False, compile=True, checkpoint_steps=50, max_unreadable=0.5,
-        workers=0, seed=9,
+        workers=0, seed=9, debug=False, debug_interval=10, debug_whole=True, debug_activations="layer4",
+        on_finding="stop", profile=False, profile_steps="20-25",
     )  # fmt: skip
     assert all(getattr(settings, name) != getattr(Hyperparameters(), name) for name in vars(settings))
 
@@ -51,10 +52,11 @@ def test_a_boolean_can_be_switched_off_in_one_word() -> None:
     [
         (["--batch-size", "0"], "batch-size must be a number from 1, not 0"),
         (["--batch-size", "2.5"], "batch-size must be a whole number, not '2.5'"),
-        (["--learning-rate", "0"], "learning-rate must be a number above 0 to 10, not 0.0"),
-        (["--learning-rate", "-0.1"], "learning-rate must be a number above 0 to 10, not -0.1"),
-        (["--learning-rate", "nan"], "learning-rate must be a number above 0 to 10, not nan"),
+        (["--learning-rate", "0"], "learning-rate must be a number above 0 to 1000, not 0.0"),
+        (["--learning-rate", "-0.1"], "learning-rate must be a number above 0 to 1000, not -0.1"),
+        (["--learning-rate", "nan"], "learning-rate must be a number above 0 to 1000, not nan"),
         (["--learning-rate", "fast"], "learning-rate must be a number, not 'fast'"),
+        (["--profile-steps", "20"], "profile-steps must be two steps such as 20-25, not '20'"),
         (["--epochs", "0"], "epochs must be a number from 1, not 0"),
         (["--crop", "300"], "crop 300 is larger than resize 256"),
         (["--max-unreadable", "1.5"], "max-unreadable must be a number from 0 to 1, not 1.5"),

@@ -26,6 +26,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(CODE), "SAGEMAKER_BASE_DIR": "/no
 QUICK = """
     --weights=none --backbone=efficientnet_lite0 --epochs=60 --batch-size=8 --learning-rate=0.01 --dropout=0.2
     --views=2 --resize=64 --crop=64 --checkpoint-steps=1 --workers=0 --mixed-precision=false
+    --debug=false --profile=false
 """.split()  # noqa: SIM905 - a command line
 PHASES = ("extraction", "training", "export", "over")
 SECONDS = 600.0  # that an attempt may take on a machine with much else to do
