@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from trainer.failures import SUCCESS, UsageError, run_program
+from trainer.failures import FAILED, SUCCESS, UsageError, run_program
 from trainer.findings import Finding
 from trainer.termination import Stop
 
@@ -34,19 +34,22 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> int:
     """Parse, analyse, print what was found."""
-    found: list[Finding] = []
+    results: list[list[Finding]] = []
 
     def program(_stop: Stop) -> None:
         arguments = parse_arguments()
         from trainer import analysis  # noqa: PLC0415 - smdebug takes seconds, a wrong setting should not
 
-        found.extend(analysis.analyse(arguments.data, arguments.tensors, arguments.output))
+        found = analysis.analyse(arguments.data, arguments.tensors, arguments.output)
         for finding in found:
             print(finding.line())
+        results.append(found)
         print(f"report: {arguments.output / 'report/report.html'}")
 
     code = run_program(program, failure_file=None)
-    return FOUND if code == SUCCESS and found else code
+    if code == SUCCESS and not results:  # SIGTERM: that nothing was found is not known
+        return FAILED
+    return FOUND if code == SUCCESS and results[0] else code
 
 
 if __name__ == "__main__":

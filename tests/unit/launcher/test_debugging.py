@@ -12,9 +12,10 @@ import pytest
 import smdebug_rulesconfig
 from test_scripts import pictures, script  # noqa: F401 - fixtures
 
-from launcher import aws, debugging, layout, requests, rule_images
+from launcher import aws, debugging, layout, requests, rule_images, search, tuning_request
 from launcher.errors import SettingsError
 from launcher.requests import Json, Request
+from trainer.metrics import metric_definitions
 
 OUTPUT = "s3://bucket/out"
 
@@ -311,3 +312,13 @@ def test_the_job_saves_whole_what_managed_rules_read_and_no_more(
     )
 
     assert json.loads(saved.stdout.splitlines()[-1]) == whole
+
+
+def test_a_searchs_trials_are_not_debugged() -> None:
+    training = request({"backbone": "resnet50"}, "us-east-1")
+    training["AlgorithmSpecification"]["MetricDefinitions"] = metric_definitions()
+
+    tuning = tuning_request.tuning_job("search", search.read(search.DEFAULT_FILE), training)
+
+    assert "Debug" not in json.dumps(tuning)
+    assert "Profiler" not in json.dumps(tuning)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -197,3 +198,23 @@ def test_the_entry_script_says_what_it_lacks(tmp_path: Path) -> None:
     assert (nothing.returncode, nowhere.returncode) == (2, 2)
     assert nothing.stderr == "error: nothing to analyse: give --data, --tensors or both\n"
     assert nowhere.stderr == f"error: there is no folder {tmp_path / 'nowhere'}\n"
+
+
+def test_an_analysis_that_is_stopped_does_not_say_that_nothing_was_found(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-c", TRAIN, str(tmp_path / "trial"), "1"], check=True, capture_output=True
+    )
+    program = [sys.executable, str(analysis.ANALYZE), "--tensors", str(tmp_path / "trial")]
+    running = subprocess.Popen(
+        [*program, "--output", str(tmp_path / "out")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while "/torch/" not in Path(f"/proc/{running.pid}/maps").read_text():  # it has begun in earnest
+        time.sleep(0.02)
+
+    running.terminate()
+
+    assert running.communicate(timeout=60)[0] == ""
+    assert running.returncode == 1
