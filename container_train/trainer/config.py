@@ -162,7 +162,7 @@ class Hyperparameters:
         "them; a search's trials do without",
     )
     debug_interval: int = _setting(
-        0, "steps between saves; 0 is as often as 2 % of the time allow, at most 20 times an epoch", low=0
+        0, "steps between saves; 0 is as often as 1 % of the time allows, at most 20 times an epoch", low=0
     )
     debug_whole: bool = _setting(False, "save whole tensors besides their mean, spread, range and norm")
     debug_activations: str = _setting(

@@ -5,8 +5,8 @@ are clipped, the weights before the step, what the step changed, the head's inpu
 that reach the network, and activations of the layers that were asked for; after each epoch the validation
 loss and the epoch's metrics. `trainer.watch` calls it, in the first of several processes.
 
-Without a schedule of the platform's or the user's it saves as often as 2 % of the training time allow, at
-most 20 times an epoch; half a second is free, which is enough for all saves of a short run.
+Without a schedule of the platform's or the user's it saves as often as 1 % of the training time allows, at
+most 20 times an epoch; a quarter of a second is free, which is enough for all saves of a short run.
 """
 
 import re
@@ -27,7 +27,7 @@ from trainer.smdebug_support import END_OF_JOB_FILENAME, ModeKeys, RuleEvaluatio
 from trainer.trial_steps import SavedStep, StepTrial, is_trial, remove_steps, saved_steps, write_step
 
 _SAVES_AN_EPOCH = 20
-_FREE_SECONDS, _SHARE = 0.5, 0.02  # of the training time that saving may take
+_FREE_SECONDS, _SHARE = 0.25, 0.01  # of the training time that saving may take
 _NETWORK = "Classifier"  # smdebug's names begin with the network's class, also on cached features
 _LOSS = "CrossEntropyLoss_output_0"
 
@@ -37,7 +37,8 @@ class Debugger:
 
     `class_counts` are the training pictures of each class, `epoch_steps` the steps of an epoch. Steps have
     the same number in a run that continues: those of an epoch, then its evaluation. `on_finding` is called
-    with each finding as it comes; `findings` has them all. Raises `UsageError` for a configuration that
+    with each finding as it comes; `findings` has them all, `saves` counts the saved steps, and `seconds` is
+    the time that all of it has taken. Raises `UsageError` for a configuration that
     smdebug refuses.
     """
 
@@ -63,7 +64,8 @@ class Debugger:
         self.trial = StepTrial(folder.name)
         self.rules: list[TrainingRule] = [rule(self.trial) for rule in RULES]
         self.saving = False
-        self._began, self._spent, self._entered = time.perf_counter(), 0.0, 0.0
+        self.saves = 0
+        self._began, self.seconds, self._entered = time.perf_counter(), 0.0, 0.0
         self._writes, self._counted = True, False
         self._removers: list[Any] = []
         self._outputs: dict[str, list[Tensor]] = {}
@@ -98,7 +100,7 @@ class Debugger:
         """Whether it is the turn of this step, and saving has taken no more than its share of the time."""
         if step % max(1, self.epoch_steps // _SAVES_AN_EPOCH):
             return False
-        return self._spent < _FREE_SECONDS + _SHARE * (time.perf_counter() - self._began)
+        return self.seconds < _FREE_SECONDS + _SHARE * (time.perf_counter() - self._began)
 
     def begin_forward(self) -> None:
         """Forget activations: a batch that did not fit into memory goes through again."""
@@ -183,6 +185,7 @@ class Debugger:
         if not saved.values:
             return
         first, self._counted = not self._counted, True
+        self.saves += 1
         if self._writes:
             if first:
                 self._writing(self._hook.describe)
@@ -225,7 +228,7 @@ class Debugger:
         self._entered = time.perf_counter()
 
     def _leave(self) -> None:
-        self._spent += time.perf_counter() - self._entered
+        self.seconds += time.perf_counter() - self._entered
 
 
 def _layers(model: nn.Module, activations: str) -> dict[str, nn.Module]:

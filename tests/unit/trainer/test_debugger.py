@@ -224,7 +224,7 @@ def test_without_a_schedule_20_saves_share_an_epoch(tmp_path: Path) -> None:
 
 def test_saving_that_takes_long_is_done_less_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def slow(activations: Tensor) -> Health:
-        time.sleep(0.3)
+        time.sleep(0.2)
         return Health(0.0, 0.0)
 
     monkeypatch.setattr(debugger, "health", slow)
@@ -233,7 +233,7 @@ def test_saving_that_takes_long_is_done_less_often(tmp_path: Path, monkeypatch: 
     training.run(epochs=1)
 
     saved = train_steps(training.tensors)
-    assert saved[:2] == [0, 1]  # half a second is free
+    assert saved[:2] == [0, 1]  # a quarter of a second is free
     assert len(saved) < 6
 
 
