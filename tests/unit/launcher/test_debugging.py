@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import smdebug_rulesconfig
 from test_scripts import pictures, script  # noqa: F401 - fixtures
 
 from launcher import aws, debugging, layout, requests, rule_images, search, tuning_request
@@ -122,18 +121,21 @@ def test_when_and_what_to_save_is_said_where_it_counts(
 
 
 def test_the_managed_rules_are_aws_own_and_find_their_collections() -> None:
+    aws_rules = pytest.importorskip(
+        "smdebug_rulesconfig", reason="comes with the SageMaker SDK: --group local-mode"
+    )
     asked = request({"debug-interval": 20}, "us-east-1")
 
     saved = {each["CollectionName"] for each in asked["DebugHookConfig"]["CollectionConfigurations"]}
     known = {
         rule["DebugRuleConfiguration"]["RuleConfigurationName"]: rule
         for rule in (
-            smdebug_rulesconfig.vanishing_gradient(),
-            smdebug_rulesconfig.exploding_tensor(),
-            smdebug_rulesconfig.loss_not_decreasing(),
-            smdebug_rulesconfig.overfit(),
-            smdebug_rulesconfig.overtraining(),
-            smdebug_rulesconfig.weight_update_ratio(),
+            aws_rules.vanishing_gradient(),
+            aws_rules.exploding_tensor(),
+            aws_rules.loss_not_decreasing(),
+            aws_rules.overfit(),
+            aws_rules.overtraining(),
+            aws_rules.weight_update_ratio(),
         )
     }
     assert set(known) == {each["RuleConfigurationName"] for each in asked["DebugRuleConfigurations"]}
@@ -168,7 +170,7 @@ def test_chinas_regions_have_a_domain_of_their_own() -> None:
 
 
 def test_the_table_of_accounts_is_the_sdks() -> None:
-    sdk = pytest.importorskip("sagemaker.core")
+    sdk = pytest.importorskip("sagemaker.core", reason="the SageMaker SDK: --group local-mode")
     table = json.loads((Path(sdk.__path__[0]) / "image_uri_config/debugger.json").read_text())
 
     newest = table["versions"][rule_images.TAG]
