@@ -22,7 +22,8 @@ from trainer.smdebug_support import ModeKeys, Rule, SMDebugError, Trial
 
 _GRADIENT = re.compile(r"^gradient/")
 _UPDATE = re.compile(r"^update/")
-_ACTIVATION = re.compile(r"^(?!dead/|saturated/).*(?<![Ll]oss)_output_\d+$|^head_input_\d+$")
+# Not of the head's output: logits that are all zero are how a head of zeros begins.
+_ACTIVATION = re.compile(r"^(?!dead/|saturated/|head_output_).*(?<![Ll]oss)_output_\d+$|^head_input_\d+$")
 _INPUT = re.compile(r"^Classifier_input_\d+$")
 _LOSS = re.compile(r"[Ll]oss_(?!input).*output")
 _WEIGHT = re.compile(r"^(?!gradient/|update/|scalar/|dead/|saturated/)(?!.*_(input|output)_\d+$).*weight")

@@ -63,7 +63,7 @@ class Training:
     training: Rows | ImageBatches = field(default_factory=lambda: rows(2000))
     validation: Rows | ImageBatches = field(default_factory=lambda: rows(500, seed=1))
     model: nn.Module = field(default_factory=lambda: HeadOnly(new_head(WIDTH, CLASSES)))
-    debug: DebugSettings = field(default_factory=DebugSettings)
+    debug: DebugSettings | None = field(default_factory=DebugSettings)  # None: nobody looks on
     stop: Stop = field(default_factory=Stop)
     stopping: bool = False
     precision: torch.dtype = torch.float32
@@ -87,6 +87,7 @@ class Training:
         counts = torch.bincount(targets).tolist()
 
         def start_debugger(network: nn.Module, steps: int, tell: Callable[[Finding], None]) -> Debugger:
+            assert self.debug is not None
             return Debugger(
                 self.tensors, network, self.debug, class_counts=counts, epoch_steps=steps, on_finding=tell
             )
@@ -95,7 +96,7 @@ class Training:
         observer = Observer(
             "member",
             self.profiler,
-            start_debugger,
+            start_debugger if self.debug else None,
             tell=self.told.append,
             stop=self.stop,
             stopping=self.stopping,

@@ -209,6 +209,18 @@ def test_a_batch_in_pieces_saves_what_the_whole_batch_does(tmp_path: Path) -> No
                 np.testing.assert_allclose(value, other.values[name], rtol=1e-3, atol=1e-5, err_msg=name)
 
 
+def test_looking_on_changes_nothing(tmp_path: Path) -> None:
+    activations = DebugSettings(interval=1, whole=True, activations="backbone")
+    seen = unfrozen(tmp_path / "seen", debug=activations, profiled=True)
+    unseen = unfrozen(tmp_path / "unseen", debug=None)
+
+    for training in (seen, unseen):
+        training.run(**UNFROZEN, dropout=0.2, mixup=0.3, clip_gradients=0.5)
+
+    weights = [dict(training.model.named_parameters()) for training in (seen, unseen)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
 # ── when it is saved ──────────────────────────────────────────────────────────────────────────────────────
 
 

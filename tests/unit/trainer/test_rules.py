@@ -48,12 +48,13 @@ def finding(training: Training) -> Finding:
     return only
 
 
-def test_a_sound_training_raises_none(tmp_path: Path) -> None:
-    training = Training(tmp_path)
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_sound_training_raises_none(tmp_path: Path, whole: bool) -> None:
+    training = Training(tmp_path, debug=DebugSettings(whole=whole))
 
     training.run()
 
-    assert training.told == []
+    assert training.told == findings_of(training.tensors) == []
 
 
 def test_a_learning_rate_of_100(tmp_path: Path) -> None:
