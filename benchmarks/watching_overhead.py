@@ -75,7 +75,7 @@ def main() -> int:
     arguments = parse_arguments()
     settings = Hyperparameters(
         backbone="resnet50", weights="none", unfreeze=arguments.unfreeze, feature_cache=False, epochs=1,
-        batch_size=arguments.batch_size,
+        batch_size=arguments.batch_size, learning_rate=1e-6,  # random layers diverge with a usual one
     )  # fmt: skip
     with open_machine(settings, Stop()) as machine, TemporaryDirectory() as folder:
         model = network(settings, machine)

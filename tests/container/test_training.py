@@ -57,6 +57,29 @@ def test_two_hosts_train_what_one_host_trains_on_the_same_batches(
     assert not list((tmp_path / "hosts2" / "algo-2").glob("model/*"))
 
 
+def test_a_job_leaves_its_tensors_and_its_report_and_can_be_analysed_again(
+    images: docker.DockerClient, tmp_path: Path
+) -> None:
+    launch("job", tmp_path, **SMALL, epochs="2", learning_rate="0.01")
+    output = tmp_path / "job" / "output"
+    analyse = [
+        sys.executable, "scripts/analyze_debug.py", str(tmp_path / "job"), "--backend=docker",
+        f"--output={tmp_path / 'again'}",
+    ]  # fmt: skip
+
+    done = subprocess.run(analyse, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+
+    assert (output / "data/report/report.html").is_file()
+    assert list((output / "tensors/events").iterdir())
+    assert json.loads((output / "data/run.json").read_text())["status"] == "completed"
+    found = [
+        json.loads((folder / "findings.json").read_text()) for folder in (output / "data", tmp_path / "again")
+    ]
+    assert found[0] == found[1]
+    assert done.returncode == (3 if found[0] else 0), done.stdout + done.stderr
+    assert (tmp_path / "again/report/report.html").is_file()
+
+
 @pytest.fixture
 def job(engine: docker.DockerClient, tmp_path: Path) -> Iterator[Any]:
     """Start `train` in a container with the platform's files; returns a function of settings and options."""
