@@ -32,7 +32,7 @@ from torch import Tensor
 
 from trainer.backbones import Classifier, build_classifier, find_backbone
 from trainer.config import UNFREEZE, Hyperparameters
-from trainer.debugger import Debugger
+from trainer.debugger import Debugger, Steps
 from trainer.engine import Machine, fit
 from trainer.findings import Finding
 from trainer.hook import DebugSettings
@@ -137,7 +137,7 @@ def run(
                 model,
                 DebugSettings(),
                 class_counts=counts,
-                epoch_steps=steps,
+                steps=Steps(steps, 1),
                 on_finding=tell,
             )
         )

@@ -6,12 +6,13 @@ that reach the network, and activations of the layers that were asked for; after
 loss and the epoch's metrics. `trainer.watch` calls it, in the first of several processes.
 
 Without a schedule of the platform's or the user's it saves as often as 1 % of the training time allows, at
-most 20 times an epoch; a quarter of a second is free, which is enough for all saves of a short run.
+most 20 times an epoch; a quarter of a second, spread over the run, is free, which a short one does with.
 """
 
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,19 +28,32 @@ from trainer.smdebug_support import END_OF_JOB_FILENAME, ModeKeys, RuleEvaluatio
 from trainer.trial_steps import SavedStep, StepTrial, is_trial, remove_steps, saved_steps, write_step
 
 _SAVES_AN_EPOCH = 20
-_FREE_SECONDS, _SHARE = 0.25, 0.01  # of the training time that saving may take
+_FREE_SECONDS, _FREE_AT_ONCE = 0.25, 0.2  # the time for saving that a run of any length has
+_SHARE = 0.01  # and of its own time
 _NETWORK = "Classifier"  # smdebug's names begin with the network's class, also on cached features
 _LOSS = "CrossEntropyLoss_output_0"
+
+
+@dataclass(frozen=True)
+class Steps:
+    """How many steps a training has: of an epoch, and of all epochs."""
+
+    epoch: int
+    epochs: int
+
+    @property
+    def total(self) -> int:
+        """Of all epochs."""
+        return self.epoch * self.epochs
 
 
 class Debugger:
     """Saves the tensors of one network's training to `folder`, and asks the rules about each saved step.
 
-    `class_counts` are the training pictures of each class, `epoch_steps` the steps of an epoch. Steps have
-    the same number in a run that continues: those of an epoch, then its evaluation. `on_finding` is called
-    with each finding as it comes; `findings` has them all, `saves` counts the saved steps, and `seconds` is
-    the time that all of it has taken. Raises `UsageError` for a configuration that
-    smdebug refuses.
+    `class_counts` are the training pictures of each class. In a run that continues steps have the numbers
+    that they would have had: those of an epoch, then its evaluation. `on_finding` is called with each finding
+    as it comes; `findings` has them all, `saves` counts the saved steps, and `seconds` is the time that all
+    of it has taken. Raises `UsageError` for a configuration that smdebug refuses.
     """
 
     def __init__(
@@ -49,11 +63,11 @@ class Debugger:
         settings: DebugSettings,
         *,
         class_counts: Sequence[int],
-        epoch_steps: int,
+        steps: Steps,
         on_finding: Callable[[Finding], None],
     ) -> None:
         self.folder, self.model, self.settings = folder, model, settings
-        self.class_counts, self.epoch_steps, self.on_finding = class_counts, epoch_steps, on_finding
+        self.class_counts, self.steps, self.on_finding = class_counts, steps, on_finding
         self.findings: list[Finding] = []
         self.weights = {
             f"{_NETWORK}_{name}": parameter
@@ -86,9 +100,9 @@ class Debugger:
     def begin_step(self, epoch: int, step: int) -> None:
         """Decide whether this step, from 0 in its epoch, is saved."""
         self._enter()
-        done = (epoch - 1) * self.epoch_steps + step
+        done = (epoch - 1) * self.steps.epoch + step
         self._hook.at(self._number(epoch, step), ModeKeys.TRAIN, done)
-        self.saving = self._hook.wants_step() and (self._hook.scheduled or self._affordable(step))
+        self.saving = self._hook.wants_step() and (self._hook.scheduled or self._affordable(step, done))
         if self.saving:
             if not self._counted:
                 self._hook.save("class_counts", torch.tensor(self.class_counts))
@@ -96,11 +110,12 @@ class Debugger:
                 self._removers.append(layer.register_forward_hook(partial(self._keep, name)))
         self._leave()
 
-    def _affordable(self, step: int) -> bool:
+    def _affordable(self, step: int, done: int) -> bool:
         """Whether it is the turn of this step, and saving has taken no more than its share of the time."""
-        if step % max(1, self.epoch_steps // _SAVES_AN_EPOCH):
+        if step % max(1, self.steps.epoch // _SAVES_AN_EPOCH):
             return False
-        return self.seconds < _FREE_SECONDS + _SHARE * (time.perf_counter() - self._began)
+        free = _FREE_SECONDS * max(_FREE_AT_ONCE, done / self.steps.total)
+        return self.seconds < free + _SHARE * (time.perf_counter() - self._began)
 
     def begin_forward(self) -> None:
         """Forget activations: a batch that did not fit into memory goes through again."""
@@ -123,12 +138,15 @@ class Debugger:
             self._leave()
 
     @torch.no_grad()
-    def gradients(self, loss: Tensor) -> None:
-        """Take the mean loss, activations, gradients and weights, before the optimiser changes them."""
+    def gradients(self, counted: Tensor) -> None:
+        """Take the loss, activations, gradients and weights, before the optimiser changes them.
+
+        `counted` are the sum of the losses, the right answers and the pictures of the step.
+        """
         if not self.saving:
             return
         self._enter()
-        self._hook.save(_LOSS, loss)
+        self._hook.save(_LOSS, counted[0] / counted[2])
         for name, pieces in self._outputs.items():
             activations = torch.cat(pieces).float()
             self._hook.save(name, activations)
@@ -163,7 +181,7 @@ class Debugger:
     def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Save the validation loss and all metrics of an epoch, from 1."""
         self._enter()
-        self._hook.at(self._number(epoch, self.epoch_steps), ModeKeys.EVAL, epoch - 1)
+        self._hook.at(self._number(epoch, self.steps.epoch), ModeKeys.EVAL, epoch - 1)
         self._hook.save(_LOSS, torch.tensor(metrics["validation:loss"]))
         for name, value in metrics.items():
             self._hook.save(f"scalar/{name}", torch.tensor(value))
@@ -177,7 +195,7 @@ class Debugger:
             self._writing(self._hook.describe)
 
     def _number(self, epoch: int, step: int) -> int:
-        return (epoch - 1) * (self.epoch_steps + 1) + step
+        return (epoch - 1) * (self.steps.epoch + 1) + step
 
     def _save(self) -> None:
         """Write the step, and ask the rules about it whether or not there was room."""

@@ -394,7 +394,7 @@ class _Run:
         if self.share_gradients():
             return False
         self.totals += counted
-        self.watch.gradients(counted[0] / counted[2])
+        self.watch.gradients(counted)
         with self.watch.phase("optimiser"):
             if self.settings.clip_gradients:
                 torch.nn.utils.clip_grad_norm_(self.weights.values(), self.settings.clip_gradients)

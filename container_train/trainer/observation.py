@@ -63,7 +63,7 @@ class Observation:
             folder /= name.replace(":", "-")
 
         def start_debugger(network: nn.Module, epoch_steps: int, tell: Any) -> Any:
-            from trainer.debugger import Debugger  # noqa: PLC0415 - a second, and may be off
+            from trainer.debugger import Debugger, Steps  # noqa: PLC0415 - a second, and may be off
             from trainer.hook import DebugSettings  # noqa: PLC0415
 
             settings = DebugSettings(
@@ -72,9 +72,8 @@ class Observation:
                 activations=self.settings.debug_activations,
                 configuration=self.locations.debug_configuration,
             )
-            return Debugger(
-                folder, network, settings, class_counts=counts, epoch_steps=epoch_steps, on_finding=tell
-            )
+            steps = Steps(epoch_steps, self.settings.epochs)
+            return Debugger(folder, network, settings, class_counts=counts, steps=steps, on_finding=tell)
 
         observer = Observer(
             name,
@@ -164,23 +163,23 @@ def observed(
                 Profiler(machine.device, locations.output_data_dir, traced=settings.traced_steps)
             )
         observation = Observation(settings, locations, machine, profiler)
-        observation.write("running")
+        _attempt(observation, "running")
         try:
             yield observation
         except Exception as error:
-            _write_after(observation, error)
+            status = "stopped by a finding" if isinstance(error, FindingError) else "failed"
+            text = str(error) if isinstance(error, TrainerError) else f"{type(error).__name__}: {error}"
+            _attempt(observation, status, text)
             raise
-        observation.write("completed")
+        _attempt(observation, "completed")
 
 
-def _write_after(observation: Observation, error: Exception) -> None:
-    """Write what is known of a job that failed; why it failed must not be lost over it."""
-    status = "stopped by a finding" if isinstance(error, FindingError) else "failed"
-    text = str(error) if isinstance(error, TrainerError) else f"{type(error).__name__}: {error}"
+def _attempt(observation: Observation, status: str, failure: str | None = None) -> None:
+    """Write what is known; a job neither fails for want of a report, nor hides why it failed."""
     try:
-        observation.write(status, text)
-    except OSError as another:
-        print(f"there is no report: {another}", file=sys.stderr, flush=True)
+        observation.write(status, failure)
+    except OSError as error:
+        print(f"warning: there is no report: {error}", file=sys.stderr, flush=True)
 
 
 def _raise_stop(observer: Observer) -> None:

@@ -263,7 +263,7 @@ def _history(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 def _history_plot(folder: Path, metric: Literal["loss", "accuracy"]) -> Iterator[Part]:
     about = {
-        "loss": "Mean cross-entropy of each epoch; training's is on augmented pictures.",
+        "loss": "Mean cross-entropy of each epoch; training's while the weights were changing.",
         "accuracy": "Share of pictures whose most likely class is the right one.",
     }
     draw = partial(plots.epochs, history=_history(folder), metric=metric)

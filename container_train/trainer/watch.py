@@ -48,8 +48,8 @@ class Watch:
     def begin_forward(self) -> None:
         """The inputs go through the network, perhaps once more in smaller pieces."""
 
-    def gradients(self, loss: Tensor) -> None:
-        """All gradients are there, not clipped yet; and the mean loss of the step."""
+    def gradients(self, counted: Tensor) -> None:
+        """All gradients are there, not clipped yet; sum of losses, right answers and pictures of the step."""
 
     def end_step(self, *, done: bool) -> None:
         """The weights have changed; or they have not, and the step is given up."""
@@ -135,11 +135,11 @@ class Observer(Watch):
         if self.debugger and self.debugger.saving:
             self.debugger.begin_forward()
 
-    def gradients(self, loss: Tensor) -> None:
+    def gradients(self, counted: Tensor) -> None:
         """Save them."""
         if self.debugger and self.debugger.saving:
             with self.phase("debugger"):
-                self.debugger.gradients(loss)
+                self.debugger.gradients(counted)
 
     def end_step(self, *, done: bool) -> None:
         """Save what it changed."""

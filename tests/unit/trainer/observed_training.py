@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from trainer.backbones import new_head
 from trainer.config import Hyperparameters
-from trainer.debugger import Debugger
+from trainer.debugger import Debugger, Steps
 from trainer.distributed import ALONE
 from trainer.engine import HeadOnly, Machine, fit
 from trainer.findings import Finding
@@ -82,6 +82,9 @@ class Training:
     def run(self, **settings: Any) -> Observer:
         """Train; raises what training raises."""
         torch.set_num_threads(1)
+        hyperparameters = Hyperparameters(
+            **{"epochs": 3, "batch_size": 64, "learning_rate": 0.01, **settings}
+        )
         split = self.training
         targets = split.targets if isinstance(split, Rows) else torch.tensor(split.folder.targets)
         counts = torch.bincount(targets).tolist()
@@ -89,7 +92,12 @@ class Training:
         def start_debugger(network: nn.Module, steps: int, tell: Callable[[Finding], None]) -> Debugger:
             assert self.debug is not None
             return Debugger(
-                self.tensors, network, self.debug, class_counts=counts, epoch_steps=steps, on_finding=tell
+                self.tensors,
+                network,
+                self.debug,
+                class_counts=counts,
+                steps=Steps(steps, hyperparameters.epochs),
+                on_finding=tell,
             )
 
         self.profiler = Profiler(torch.device("cpu"), self.folder) if self.profiled else None
@@ -105,7 +113,7 @@ class Training:
             self.model,  # type: ignore[arg-type]
             self.training,
             self.validation,
-            Hyperparameters(**{"epochs": 3, "batch_size": 64, "learning_rate": 0.01, **settings}),
+            hyperparameters,
             Machine(torch.device("cpu"), self.precision, ALONE, self.stop),
             checkpoints=self.folder / "checkpoints",
             report=lambda values, epoch: None,

@@ -245,8 +245,8 @@ def test_saving_that_takes_long_is_done_less_often(tmp_path: Path, monkeypatch: 
     training.run(epochs=1)
 
     saved = train_steps(training.tensors)
-    assert saved[:2] == [0, 1]  # a quarter of a second is free
-    assert len(saved) < 6
+    assert saved[0] == 0
+    assert len(saved) < 6  # a quarter of a second is free, and spread over the run
 
 
 PLATFORM = {
