@@ -23,8 +23,10 @@ from torch import Tensor, nn
 from trainer.failures import UsageError
 from trainer.findings import Finding
 from trainer.hook import DebugSettings, create_hook
-from trainer.rules import RULES, TrainingRule, health
+from trainer.rules import RULES
 from trainer.smdebug_support import END_OF_JOB_FILENAME, ModeKeys, RuleEvaluationConditionMet
+from trainer.tensor_rules import health
+from trainer.training_rule import TrainingRule
 from trainer.trial_steps import SavedStep, StepTrial, is_trial, remove_steps, saved_steps, write_step
 
 _SAVES_AN_EPOCH = 20

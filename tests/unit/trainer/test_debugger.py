@@ -24,8 +24,8 @@ from trainer.backbones import Classifier, new_head
 from trainer.engine import HeadOnly
 from trainer.failures import UsageError
 from trainer.hook import DebugSettings
-from trainer.rules import Health
 from trainer.smdebug_support import VERSION, ModeKeys, create_trial
+from trainer.tensor_rules import Health
 from trainer.termination import Terminated
 from trainer.trial_steps import saved_steps
 

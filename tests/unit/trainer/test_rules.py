@@ -21,16 +21,8 @@ from trainer.failures import TrainingError
 from trainer.findings import Finding
 from trainer.hook import DebugSettings
 from trainer.loading import ImageBatches
-from trainer.rules import (
-    RULES,
-    ExplodingTensor,
-    SaturatedOrDeadActivation,
-    TrainingRule,
-    Underfit,
-    UpdateRatio,
-    VanishingGradient,
-    health,
-)
+from trainer.loss_rules import Underfit
+from trainer.rules import RULES
 from trainer.smdebug_support import (
     Hook,
     ModeKeys,
@@ -39,6 +31,14 @@ from trainer.smdebug_support import (
     create_trial,
     invoke_rule,
 )
+from trainer.tensor_rules import (
+    ExplodingTensor,
+    SaturatedOrDeadActivation,
+    UpdateRatio,
+    VanishingGradient,
+    health,
+)
+from trainer.training_rule import TrainingRule
 from trainer.trial_steps import SavedStep, StepTrial
 from trainer.views import Preprocessing, Views
 

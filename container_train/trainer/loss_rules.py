@@ -1,0 +1,196 @@
+"""Rules about the loss: of single steps, as compared with the first ones, and of whole epochs.
+
+Called through `trainer.rules`.
+"""
+
+import math
+import re
+from collections import deque
+from itertools import pairwise
+
+import numpy as np
+
+from trainer.smdebug_support import Trial
+from trainer.training_rule import LOSS, TrainingRule
+
+_WINDOW = 10  # saved steps over which a loss is judged
+
+
+class LossRule(TrainingRule):
+    """A rule about the loss of the last saved steps, as compared with the first ones."""
+
+    def __init__(self, base_trial: Trial, window: int = _WINDOW) -> None:
+        super().__init__(base_trial)
+        self.window = window
+        self.first: list[float] = []
+        self.last: deque[float] = deque(maxlen=window)
+        self.ignorance: float | None = None  # the loss of a network that knows nothing
+        self.tensor = ""
+
+    def at_training(self, step: int) -> None:
+        """Take the step's loss in."""
+        self.ignorance = self.ignorance or self.chance(step)
+        loss = self.loss(step)
+        if loss is None or not math.isfinite(loss):
+            return
+        self.tensor = self.names(step, LOSS)[0]
+        if len(self.first) < self.window:
+            self.first.append(loss)
+        self.last.append(loss)
+        self.judge()
+
+    def judge(self) -> None:
+        """Look at the losses."""
+
+    @property
+    def scale(self) -> float:
+        """What losses are compared with: that of a network that knows nothing, else the first one."""
+        return self.ignorance or self.first[0]
+
+
+class LossNotDecreasing(LossRule):
+    """After an epoch the loss is as high as at the beginning, within 5 %, though there is room below it."""
+
+    advice = (
+        "Check the data first: do the folders hold what their names say, are labels mixed up? Then raise "
+        "learning-rate, train more epochs, or unfreeze layers"
+    )
+
+    def __init__(self, base_trial: Trial, window: int = _WINDOW, share: float = 0.95) -> None:
+        super().__init__(base_trial, window)
+        self.share = share
+        self._saves, self._epochs = 0, 0
+
+    def at_evaluation(self, step: int) -> None:
+        """Count the epochs."""
+        self._epochs += 1
+
+    def judge(self) -> None:
+        """Compare the last window with the first; a trial without evaluations counts its saves."""
+        self._saves += 1
+        if self._saves < (2 if self._epochs else 4) * self.window:
+            return
+        first, last = np.mean(self.first), float(np.mean(self.last))
+        flat = self.share * first <= last <= first / self.share
+        if flat and 0.25 * self.scale < last < 2 * self.scale:  # far above, the steps are too large
+            says = (
+                f"the loss is {last:.3g}, after {first:.3g} at the beginning: it has not fallen to "
+                f"{self.share:.0%} of that"
+            )
+            self.found(self.tensor, last, float(self.share * first), says)
+
+
+class LearningRateTooHigh(LossRule):
+    """The loss jumps up again and again, by more than half of what a network that knows nothing has."""
+
+    advice = "Lower learning-rate, by ten times to begin with, or let it rise slowly with warmup"
+
+    def __init__(self, base_trial: Trial, window: int = _WINDOW, rises: int = 3) -> None:
+        super().__init__(base_trial, window)
+        self.rises = rises
+
+    def judge(self) -> None:
+        """Count the jumps of the last window."""
+        losses = list(self.last)
+        jumps = [after - before for before, after in pairwise(losses)]
+        high = [jump for jump in jumps if jump > 0.5 * self.scale]
+        if len(high) >= self.rises:
+            says = (
+                f"the loss oscillates: it has risen {len(high)} times in the last {len(losses)} saved steps, "
+                f"by up to {max(high):.3g}"
+            )
+            self.found(self.tensor, max(high), 0.5 * self.scale, says)
+
+
+class EpochRule(TrainingRule):
+    """A rule about whole epochs: what `scalar/…` says of them, else the mean of the saved losses."""
+
+    def __init__(self, base_trial: Trial) -> None:
+        super().__init__(base_trial)
+        self._losses: list[float] = []
+
+    def at_training(self, step: int) -> None:
+        """Keep the losses, for trials that say nothing of the epoch."""
+        loss = self.loss(step)
+        if loss is not None:
+            self._losses.append(loss)
+
+    def at_evaluation(self, step: int) -> None:
+        """Judge an epoch; several evaluations in a row, batches of a foreign trial, count as one each."""
+        epoch = {
+            name.removeprefix("scalar/"): value
+            for name in self.names(step, re.compile("^scalar/"))
+            if (value := self.reduction(step, name, "mean")) is not None
+        }
+        validation = self.loss(step)
+        if validation is not None:
+            epoch.setdefault("validation:loss", validation)
+        if self._losses:
+            epoch.setdefault("train:loss", float(np.mean(self._losses)))
+        self._losses = []
+        self.judge(epoch)
+
+    def judge(self, epoch: dict[str, float]) -> None:
+        """Look at an epoch's figures, by the metrics' names."""
+
+
+class Overfit(EpochRule):
+    """The validation loss is 10 % above its best, twice in a row, while the training loss fell on."""
+
+    advice = (
+        "Stop earlier (patience), add dropout, mixup, weight-decay or random crops (views), or collect more "
+        "pictures"
+    )
+
+    def __init__(self, base_trial: Trial, ratio: float = 1.1, epochs: int = 2) -> None:
+        super().__init__(base_trial)
+        self.ratio, self.epochs = ratio, epochs
+        self._best = self._training_then = math.inf
+        self._worse = 0
+
+    def judge(self, epoch: dict[str, float]) -> None:
+        """Compare with the best epoch."""
+        validation, training = epoch.get("validation:loss"), epoch.get("train:loss")
+        if validation is None or training is None:
+            return
+        if validation < self._best:
+            self._best, self._training_then, self._worse = validation, training, 0
+            return
+        worse = validation > self.ratio * self._best and training < self._training_then
+        self._worse = self._worse + 1 if worse else 0
+        if self._worse == self.epochs:
+            says = (
+                f"the validation loss is {validation:.3g}, after {self._best:.3g} at its best, while the "
+                f"training loss fell from {self._training_then:.3g} to {training:.3g}"
+            )
+            self.found("validation:loss", validation, self.ratio * self._best, says)
+
+
+class Underfit(EpochRule):
+    """Training and validation accuracy are both low, and have not risen by a point in three epochs."""
+
+    advice = (
+        "Raise learning-rate, train more epochs, unfreeze layers or take a larger backbone; take dropout, "
+        "mixup and weight-decay back"
+    )
+
+    def __init__(self, base_trial: Trial, accuracy: float = 0.5, epochs: int = 3, gain: float = 0.01) -> None:
+        super().__init__(base_trial)
+        self.accuracy, self.gain = accuracy, gain
+        self._last: deque[tuple[float, float]] = deque(maxlen=epochs)
+
+    def judge(self, epoch: dict[str, float]) -> None:
+        """Look at the last epochs together."""
+        training, validation = epoch.get("train:accuracy"), epoch.get("validation:accuracy")
+        if training is None or validation is None:
+            return
+        self._last.append((training, validation))
+        if len(self._last) < (self._last.maxlen or 0):
+            return
+        gains = [after - before for before, after in zip(self._last[0], self._last[-1], strict=True)]
+        if max(training, validation) < self.accuracy and max(gains) < self.gain:
+            says = (
+                f"after {len(self._last)} epochs without a gain the accuracy is {training:.1%} in training "
+                f"and {validation:.1%} in validation"
+            )
+            self.found("train:accuracy", training, self.accuracy, says)
