@@ -8,8 +8,8 @@ Trains ResNet50 on synthetic pictures that lie in memory, for an epoch at a time
 the debugger, with the profiler, in turn and in an order that changes. The overhead is what an epoch with one
 takes longer than the mean of the epochs with nobody in its round; the figure is the median of the rounds.
 Besides, what the debugger has measured of itself. Weights are random numbers, which cost the same. Each epoch
-is a run of its own, so the debugger has its free quarter of a second in each: in longer runs
-it takes less. Writes benchmarks/results/watching-overhead-<unfreeze>-<device>.json, and the table beside it.
+is a run of its own, so the debugger has its free 0.4 seconds in each: in longer runs it takes
+less. Writes benchmarks/results/watching-overhead-<unfreeze>-<device>.json, and the table beside it.
 """
 
 import argparse

@@ -6,7 +6,7 @@ that reach the network, and activations of the layers that were asked for; after
 loss and the epoch's metrics. `trainer.watch` calls it, in the first of several processes.
 
 Without a schedule of the platform's or the user's it saves as often as 1 % of the training time allows, at
-most 20 times an epoch; a quarter of a second, spread over the run, is free, which a short one does with.
+most 20 times an epoch; 0.4 seconds, spread over the run, are free, which a short one does with.
 """
 
 import re
@@ -30,7 +30,7 @@ from trainer.training_rule import TrainingRule
 from trainer.trial_steps import SavedStep, StepTrial, is_trial, remove_steps, saved_steps, write_step
 
 _SAVES_AN_EPOCH = 20
-_FREE_SECONDS, _FREE_AT_ONCE = 0.25, 0.2  # the time for saving that a run of any length has
+_FREE_SECONDS, _FREE_AT_ONCE = 0.4, 0.3  # the time for saving that a run of any length has
 _SHARE = 0.01  # and of its own time
 _NETWORK = "Classifier"  # smdebug's names begin with the network's class, also on cached features
 _LOSS = "CrossEntropyLoss_output_0"

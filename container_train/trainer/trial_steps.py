@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,7 @@ Values = Mapping[str, npt.NDArray[np.generic]]  # by the names that smdebug save
 
 _EVENTS = re.compile(r"\d+_.+\.tfevents")
 WORKER = "worker_0"
+_FOOTER = struct.pack("I", masked_crc32c(CHECKSUM_MAGIC_BYTES))
 # The message of one float32, up to the number itself, which comes last.
 _NUMBER = make_tensor_proto(np.zeros((), np.float32), "").SerializeToString()[:-4]
 
@@ -184,9 +186,14 @@ def _files(folder: Path, number: int) -> tuple[Path, Path]:
 
 def _record(event: bytes) -> bytes:
     """A TFRecord as smdebug's reader wants it: the second checksum is of a constant."""
-    header = struct.pack("Q", len(event))
-    header += struct.pack("I", masked_crc32c(header))
-    return header + event + struct.pack("I", masked_crc32c(CHECKSUM_MAGIC_BYTES))
+    return _header(len(event)) + event + _FOOTER
+
+
+@lru_cache(maxsize=1024)
+def _header(size: int) -> bytes:
+    """An event's length and its checksum, which Python is slow to compute."""
+    header = struct.pack("Q", size)
+    return header + struct.pack("I", masked_crc32c(header))
 
 
 def _write(file: Path, content: bytes) -> None:

@@ -246,7 +246,7 @@ def test_saving_that_takes_long_is_done_less_often(tmp_path: Path, monkeypatch: 
 
     saved = train_steps(training.tensors)
     assert saved[0] == 0
-    assert len(saved) < 6  # a quarter of a second is free, and spread over the run
+    assert len(saved) < 6  # 0.4 seconds are free, and spread over the run
 
 
 PLATFORM = {

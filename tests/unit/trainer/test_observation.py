@@ -76,6 +76,21 @@ def test_a_job_leaves_its_report(tmp_path: Path, pictures: Path) -> None:
     assert is_trial(results / "tensors")
 
 
+def test_a_sound_training_on_photographs_raises_no_rule(tmp_path: Path, dogs: Path) -> None:
+    for split in ("train", "valid", "test"):
+        (tmp_path / "dogs" / split).mkdir(parents=True)
+        for breed in sorted((dogs / split).iterdir())[::10]:
+            (tmp_path / "dogs" / split / breed.name).symlink_to(breed)
+    base = tmp_path / "job"
+    defaults = ("--weights=auto", "--epochs=3", "--batch-size=64", "--resize=256", "--crop=224")
+
+    done = train(base, tmp_path / "dogs", *defaults)
+
+    assert done.returncode == 0, done.stderr
+    assert read(base, "run.json")["classes"] == 12
+    assert read(base, "findings.json") == []
+
+
 def test_switched_off_nothing_is_imported_or_left(tmp_path: Path, pictures: Path) -> None:
     base = tmp_path / "job"
     tell = """
