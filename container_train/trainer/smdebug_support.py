@@ -28,6 +28,7 @@ os.environ.setdefault("SMDEBUG_TRAINING_END_DELAY_REFRESH", "0")  # seconds to w
 
 import numpy as np
 from google.protobuf.internal import api_implementation
+from google.protobuf.message import DecodeError
 
 if api_implementation.Type() != "python":
     raise TrainingError(
@@ -63,6 +64,7 @@ __all__ = [
     "CHECKSUM_MAGIC_BYTES",
     "END_OF_JOB_FILENAME",
     "REDUCTIONS_PREFIX",
+    "DecodeError",
     "Event",
     "EventFileReader",
     "FileWriter",

@@ -7,6 +7,7 @@ leaves training waiting for it; reading as well, since smdebug reads a file once
 
 import re
 import struct
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -21,12 +22,14 @@ from trainer.smdebug_support import (
     CHECKSUM_MAGIC_BYTES,
     END_OF_JOB_FILENAME,
     REDUCTIONS_PREFIX,
+    DecodeError,
     Event,
     EventFileReader,
     FileWriter,
     Index,
     IndexFileLocationUtils,
     ModeKeys,
+    SMDebugError,
     Summary,
     Tensor,
     TensorFileLocation,
@@ -107,11 +110,21 @@ def is_trial(folder: Path) -> bool:
 
 
 def saved_steps(folder: Path) -> Iterator[SavedStep]:
-    """The steps of the trial in `folder`, in order; of several workers, what the first of them saved."""
-    files = {int(path.parent.name): path for path in sorted((folder / "events").glob("*/*"), reverse=True)
-             if _EVENTS.fullmatch(path.name) and path.parent.name.isdecimal()}  # fmt: skip
+    """The steps of the trial in `folder`, in order; of several workers, what the first of them saved.
+
+    A file that is damaged is left out, with a warning.
+    """
+    files = {
+        int(path.parent.name): path
+        for path in sorted((folder / "events").glob("*/*"), reverse=True)
+        if _EVENTS.fullmatch(path.name) and path.parent.name.isdecimal()
+    }
     for number in sorted(files):
-        read = list(EventFileReader(str(files[number])).read_tensors())
+        try:
+            read = list(EventFileReader(str(files[number])).read_tensors())
+        except (OSError, ValueError, struct.error, DecodeError, SMDebugError) as error:
+            print(f"warning: {files[number]} is left out: {error}", file=sys.stderr, flush=True)
+            continue
         if read:
             _, _, _, mode, mode_step = read[0]
             yield SavedStep(number, mode, mode_step, {name: value for name, _, value, *_ in read})

@@ -393,6 +393,23 @@ def test_rules_remember_what_came_before_an_interruption(tmp_path: Path) -> None
     assert before in ([], again.told)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.9])
+def test_a_damaged_step_is_left_out_and_the_run_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], share: float
+) -> None:
+    training = Training(tmp_path, debug=DebugSettings(interval=8))
+    training.run(epochs=1)
+    file = sorted(training.tensors.glob("events/*/*"))[1]
+    file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
+
+    again = Training(tmp_path, debug=DebugSettings(interval=8))
+    again.run(epochs=1)
+
+    assert again.told == []
+    assert train_steps(training.tensors) == [0, 16, 24]
+    assert file.name in capsys.readouterr().err or share == 0.0
+
+
 # ── what goes wrong ───────────────────────────────────────────────────────────────────────────────────────
 
 
