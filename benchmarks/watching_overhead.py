@@ -151,6 +151,7 @@ def run(
             profiler,
             start if kind == DEBUGGER else None,
             tell=_ignore,
+            on_epoch=lambda: None,
             stop=machine.stop,
             stopping=False,
         )

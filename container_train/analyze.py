@@ -43,6 +43,8 @@ def main() -> int:
         found = analysis.analyse(arguments.data, arguments.tensors, arguments.output)
         for finding in found:
             print(finding.line())
+        if not found:
+            print("findings: none")
         results.append(found)
         print(f"report: {arguments.output / 'report/report.html'}")
 

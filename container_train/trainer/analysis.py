@@ -4,14 +4,14 @@ Called by analyze.py.
 """
 
 import shutil
+import sys
 from pathlib import Path
 
 from trainer.failures import DataError
 from trainer.findings import Finding, read_findings, write_findings
 from trainer.report import write_report
-from trainer.rules import RULES
-from trainer.smdebug_support import RuleEvaluationConditionMet
-from trainer.trial_steps import StepTrial, is_trial, saved_steps
+from trainer.rules import RULES, Watchers
+from trainer.trial_steps import is_trial, saved_steps
 
 _LARGEST = 50_000_000  # bytes of a file that is taken over from a job's results
 
@@ -34,9 +34,7 @@ def analyse(data: Path | None, tensors: Path | None, output: Path) -> list[Findi
         _take_over(data, output)
     names = {rule.__name__ for rule in RULES}
     findings = [finding for trial in trials for finding in findings_of(trial)]
-    findings += [
-        each for each in read_findings(output) if each.rule not in names
-    ]  # which only a job can find
+    findings += [each for each in _told(output) if each.rule not in names]  # which only a job can find
     write_findings(output, findings)
     write_report(output, tensors)
     return findings
@@ -44,17 +42,17 @@ def analyse(data: Path | None, tensors: Path | None, output: Path) -> list[Findi
 
 def findings_of(trial: Path) -> list[Finding]:
     """What the rules find in one trial, in the order of its steps."""
-    shown = StepTrial(trial.name)
-    rules = [rule(shown) for rule in RULES]
-    found = []
-    for step in saved_steps(trial):
-        shown.show(step)
-        for rule in rules:
-            try:
-                rule.invoke(step.number)
-            except RuleEvaluationConditionMet:
-                found.append(rule.findings[-1])
-    return found
+    watchers = Watchers(trial.name)
+    return [finding for step in saved_steps(trial) for finding in watchers.look(step)]
+
+
+def _told(folder: Path) -> list[Finding]:
+    """What the job itself has found; nothing, with a warning, of one that was killed over writing it."""
+    try:
+        return read_findings(folder)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        print(f"warning: findings.json of the job is left out: {error}", file=sys.stderr, flush=True)
+        return []
 
 
 def _trials(folder: Path) -> list[Path]:

@@ -23,15 +23,15 @@ from torch import Tensor, nn
 from trainer.failures import UsageError
 from trainer.findings import Finding
 from trainer.hook import DebugSettings, create_hook
-from trainer.rules import RULES
-from trainer.smdebug_support import END_OF_JOB_FILENAME, ModeKeys, RuleEvaluationConditionMet
+from trainer.rules import Watchers
+from trainer.smdebug_support import END_OF_JOB_FILENAME, ModeKeys
 from trainer.tensor_rules import health
-from trainer.training_rule import TrainingRule
-from trainer.trial_steps import SavedStep, StepTrial, is_trial, remove_steps, saved_steps, write_step
+from trainer.trial_steps import SavedStep, is_trial, remove_steps, saved_steps, write_step
 
 _SAVES_AN_EPOCH = 20
 _FREE_SECONDS, _FREE_AT_ONCE = 0.4, 0.3  # the time for saving that a run of any length has
-_SHARE = 0.01  # and of its own time
+_SHARE, _SHARE_OF_FIRST = 0.01, 0.05  # and of its own time; more for the first step of an epoch
+_ENOUGH_VALUES = 2**24  # of a layer's output, whatever the batch is
 _NETWORK = "Classifier"  # smdebug's names begin with the network's class, also on cached features
 _LOSS = "CrossEntropyLoss_output_0"
 
@@ -77,22 +77,25 @@ class Debugger:
             if parameter.requires_grad
         }
         self.layers = _layers(model, settings.activations)
-        self.trial = StepTrial(folder.name)
-        self.rules: list[TrainingRule] = [rule(self.trial) for rule in RULES]
+        self.watchers = Watchers(folder.name)
         self.saving = False
         self.saves = 0
         self._began, self.seconds, self._entered = time.perf_counter(), 0.0, 0.0
-        self._writes, self._counted = True, False
+        self._uncharged = 0.0  # seconds of ends of epochs and of the first save, which is slow once
+        self._writes, self._counted, self._step = True, False, 0
         self._removers: list[Any] = []
         self._outputs: dict[str, list[Tensor]] = {}
         self._before: dict[str, Tensor] = {}
+        self._writing(
+            (folder / END_OF_JOB_FILENAME).unlink, missing_ok=True
+        )  # smdebug adds to no ended trial
         self._hook = create_hook(folder, settings)
 
     def resume(self, epoch: int, step: int) -> None:
         """Begin at a step of an epoch, from 1 and 0: the rules see what came before, what came after goes."""
         if not is_trial(self.folder):
             return
-        remove_steps(self.folder, self._number(epoch, step))
+        self._writing(remove_steps, self.folder, self._number(epoch, step))
         for saved in saved_steps(self.folder):
             self._counted = True
             self._ask(saved)
@@ -102,7 +105,7 @@ class Debugger:
     def begin_step(self, epoch: int, step: int) -> None:
         """Decide whether this step, from 0 in its epoch, is saved."""
         self._enter()
-        done = (epoch - 1) * self.steps.epoch + step
+        done = self._step = (epoch - 1) * self.steps.epoch + step
         self._hook.at(self._number(epoch, step), ModeKeys.TRAIN, done)
         self.saving = self._hook.wants_step() and (self._hook.scheduled or self._affordable(step, done))
         if self.saving:
@@ -117,19 +120,23 @@ class Debugger:
         if step % max(1, self.steps.epoch // _SAVES_AN_EPOCH):
             return False
         free = _FREE_SECONDS * max(_FREE_AT_ONCE, done / self.steps.total)
-        return self.seconds < free + _SHARE * (time.perf_counter() - self._began)
+        share = _SHARE_OF_FIRST if step == 0 else _SHARE
+        elapsed = time.perf_counter() - self._began
+        return self.seconds - self._uncharged < free + share * elapsed
 
     def begin_forward(self) -> None:
         """Forget activations: a batch that did not fit into memory goes through again."""
         self._outputs.clear()
 
     def _keep(self, name: str, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        """Keep what goes in and out of the head; of other layers the output for the step's first piece."""
+        """Keep what goes in and out of the head; of other layers the output, unless it is very large."""
         if layer is self.model.head:
             self._outputs.setdefault(f"{name}_input_0", []).append(inputs[0].detach())
             self._outputs.setdefault(f"{name}_output_0", []).append(output.detach())
         elif isinstance(output, Tensor):
-            self._outputs.setdefault(f"{name}_output_0", [output.detach()])
+            pieces = self._outputs.setdefault(f"{name}_output_0", [])
+            if sum(piece.numel() for piece in pieces) < _ENOUGH_VALUES:
+                pieces.append(output.detach())
 
     @torch.no_grad()
     def inputs(self, pictures: Tensor) -> None:
@@ -179,6 +186,7 @@ class Debugger:
             self._save()
         self._before.clear()
         self._leave()
+        self._uncharged = self._uncharged or self.seconds
 
     def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Save the validation loss and all metrics of an epoch, from 1."""
@@ -188,7 +196,19 @@ class Debugger:
         for name, value in metrics.items():
             self._hook.save(f"scalar/{name}", torch.tensor(value))
         self._save()
+        before = self.seconds
         self._leave()
+        self._uncharged += self.seconds - before
+
+    @torch.no_grad()
+    def diverged(self, epoch: int, loss: float) -> None:
+        """Let the rules see an epoch that ended in NaN, whose last steps may not have been saved."""
+        self._hook.at(self._number(epoch, self.steps.epoch), ModeKeys.TRAIN, epoch * self.steps.epoch)
+        self._hook.want_all()
+        self._hook.save(_LOSS, torch.tensor(loss))
+        for name, weight in self.weights.items():
+            self._hook.save(name, weight.detach())
+        self._save()
 
     def close(self) -> None:
         """Say that the trial has ended."""
@@ -209,18 +229,18 @@ class Debugger:
         if self._writes:
             if first:
                 self._writing(self._hook.describe)
-            self._writing(lambda: write_step(self.folder, saved))
+            self._writing(write_step, self.folder, saved)
         self._ask(saved)
 
-    def _writing(self, write: Callable[[], None]) -> None:
+    def _writing(self, write: Callable[..., None], *arguments: Any, **named: Any) -> None:
         """Write something; where that fails, say so once and write no more."""
         if not self._writes:
             return
         try:
-            write()
+            write(*arguments, **named)
         except OSError as error:
             self._writes = False
-            step = self._hook.training_step
+            step = self._step
             says = (
                 f"tensors are missing from step {step} on: {self.folder.name}/ cannot be written "
                 f"({error.strerror})"
@@ -233,12 +253,8 @@ class Debugger:
 
     def _ask(self, saved: SavedStep) -> None:
         """Show a step to the rules."""
-        self.trial.show(saved)
-        for rule in self.rules:
-            try:
-                rule.invoke(saved.number)
-            except RuleEvaluationConditionMet:
-                self._tell(rule.findings[-1])
+        for finding in self.watchers.look(saved):
+            self._tell(finding)
 
     def _tell(self, finding: Finding) -> None:
         self.findings.append(finding)

@@ -347,6 +347,7 @@ class _Run:
 
     def _require_finite(self, loss: float, name: str) -> None:
         if not math.isfinite(loss):
+            self.watch.diverged(self.position.epoch, loss)
             raise TrainingError(
                 f"{name} became {loss} in epoch {self.position.epoch}/{self.settings.epochs}: "
                 "lower learning-rate, or look for damaged weights"

@@ -20,7 +20,6 @@ from torch import Tensor
 from trainer import smdebug_support
 from trainer.failures import UsageError
 from trainer.smdebug_support import (
-    END_OF_JOB_FILENAME,
     ModeKeys,
     ReductionConfig,
     SaveConfig,
@@ -64,7 +63,6 @@ class DebugSettings:
 
 def create_hook(folder: Path, settings: DebugSettings) -> "Hook":
     """A hook for the trial in `folder`; raises `UsageError` where smdebug refuses the configuration."""
-    (folder / END_OF_JOB_FILENAME).unlink(missing_ok=True)  # smdebug adds to no trial that has ended
     scheduled = settings.interval > 0
     try:
         if settings.configuration is None:
@@ -113,7 +111,6 @@ class Hook(smdebug_support.Hook):  # type: ignore[misc]
         atexit.unregister(self._cleanup)  # nothing is open between two steps
         self.folder, self.scheduled = folder, scheduled
         self.pending: dict[str, Tensor] = {}
-        self.training_step = 0
         if not scheduled:
             self.save_config = SaveConfig(save_interval=1)
             for collection in self.get_collections().values():
@@ -135,12 +132,14 @@ class Hook(smdebug_support.Hook):  # type: ignore[misc]
         self.step = number
         self.set_mode(mode)
         self.mode_steps[mode] = mode_step
-        if mode == ModeKeys.TRAIN:
-            self.training_step = mode_step
 
     def wants_step(self) -> bool:
         """Whether the schedule saves anything of this step of training."""
         return any(collection.name != _EPOCHS for collection in self._get_collections_to_save_for_step())
+
+    def want_all(self) -> None:
+        """Save all collections at this step, whatever the schedule says."""
+        self._collections_to_save_for_step = set(self._collections_to_save)
 
     def save(self, name: str, value: Tensor) -> None:
         """Keep a tensor, or its reductions, where its collection is saved at this step."""

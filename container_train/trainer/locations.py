@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainer.failures import UsageError
+
 BASE = "/opt/ml"
 
 
@@ -26,12 +28,18 @@ class Locations:
 
     @property
     def tensors(self) -> Path:
-        """Where smdebug's trial goes: where the platform's configuration says, else to the other results."""
+        """Where smdebug's trial goes: where the platform's configuration says, else to the other results.
+
+        Raises `UsageError` for a configuration that cannot be read.
+        """
         if self.debug_configuration is None:
             return self.output_data_dir / "tensors"
         base = self.debug_configuration.parents[2]  # <base>/input/config/debughookconfig.json
-        place = json.loads(self.debug_configuration.read_text(encoding="utf-8")).get("LocalPath")
-        path = Path(place or f"{BASE}/output/tensors")
+        try:
+            place = json.loads(self.debug_configuration.read_text(encoding="utf-8")).get("LocalPath")
+            path = Path(place or f"{BASE}/output/tensors")
+        except (OSError, ValueError, AttributeError, TypeError) as error:
+            raise UsageError(f"{self.debug_configuration} cannot be read: {error}") from None
         return base / path.relative_to(BASE) if path.is_relative_to(BASE) else path
 
     @classmethod

@@ -13,6 +13,7 @@ import numpy as np
 from trainer.smdebug_support import Trial
 from trainer.training_rule import LOSS, TrainingRule
 
+_UPDATE = re.compile("^update/.*weight")
 _WINDOW = 10  # saved steps over which a loss is judged
 
 
@@ -49,7 +50,10 @@ class LossRule(TrainingRule):
 
 
 class LossNotDecreasing(LossRule):
-    """After an epoch the loss is as high as at the beginning, within 5 %, though there is room below it."""
+    """After an epoch the loss is as high as at the beginning, within 5 %, though there is room below it.
+
+    What mixup and label smoothing add to the training loss is no room: a validation loss that is low tells.
+    """
 
     advice = (
         "Check the data first: do the folders hold what their names say, are labels mixed up? Then raise "
@@ -59,47 +63,85 @@ class LossNotDecreasing(LossRule):
     def __init__(self, base_trial: Trial, window: int = _WINDOW, share: float = 0.95) -> None:
         super().__init__(base_trial, window)
         self.share = share
-        self._saves, self._epochs = 0, 0
+        self._saves, self._validation = 0, list[float]()
 
     def at_evaluation(self, step: int) -> None:
-        """Count the epochs."""
-        self._epochs += 1
+        """Keep the validation loss."""
+        loss = self.loss(step)
+        self._validation += [] if loss is None else [loss]
 
     def judge(self) -> None:
         """Compare the last window with the first; a trial without evaluations counts its saves."""
         self._saves += 1
-        if self._saves < (2 if self._epochs else 4) * self.window:
+        if self._saves < (2 if self._validation else 4) * self.window:
             return
-        first, last = np.mean(self.first), float(np.mean(self.last))
+        first, last = float(np.mean(self.first)), float(np.mean(self.last))
         flat = self.share * first <= last <= first / self.share
-        if flat and 0.25 * self.scale < last < 2 * self.scale:  # far above, the steps are too large
+        room = last if not self._validation else min(last, self._validation[-1])
+        # A loss that has risen since the very first step, or is far above ignorance, has too large steps.
+        if flat and room > 0.25 * self.scale and last < min(2 * self.scale, 1.25 * self.first[0]):
             says = (
                 f"the loss is {last:.3g}, after {first:.3g} at the beginning: it has not fallen to "
                 f"{self.share:.0%} of that"
             )
-            self.found(self.tensor, last, float(self.share * first), says)
+            self.found(self.tensor, last, self.share * first, says)
 
 
 class LearningRateTooHigh(LossRule):
-    """The loss jumps up again and again, by more than half of what a network that knows nothing has."""
+    """The loss jumps up again and again, or has risen since the first step, and the steps are large.
+
+    A jump is more than half of what a network that knows nothing has, a rise more than a quarter; so is a
+    validation loss of more than twice that. Large is a step that changes a layer by more than a hundredth:
+    smaller ones are the noise of small batches.
+    """
 
     advice = "Lower learning-rate, by ten times to begin with, or let it rise slowly with warmup"
 
-    def __init__(self, base_trial: Trial, window: int = _WINDOW, rises: int = 3) -> None:
+    def __init__(self, base_trial: Trial, window: int = _WINDOW, rises: int = 3, large: float = 0.01) -> None:
         super().__init__(base_trial, window)
-        self.rises = rises
+        self.rises, self.large = rises, large
+        self._largest: float | None = None  # share of its weights that a step has changed
+
+    def at_training(self, step: int) -> None:
+        """Take in how large the step is, besides its loss."""
+        for name in self.names(step, _UPDATE):
+            ratio = self.update_ratio(step, name)
+            if ratio is not None:
+                self._largest = max(self._largest or 0.0, ratio)
+        super().at_training(step)
+
+    def at_evaluation(self, step: int) -> None:
+        """Compare the validation loss with what ignorance, or the first step, has."""
+        loss = self.loss(step)
+        if loss is None or not self.first or self._small:
+            return
+        limit = 2 * max(self.scale, self.first[0])
+        if loss > limit:
+            says = f"the validation loss is {loss:.3g}, the first step's was {self.first[0]:.3g}"
+            self.found("validation:loss", loss, limit, says)
+
+    @property
+    def _small(self) -> bool:
+        """Whether the steps are too small to do harm; not where the trial does not say."""
+        return self._largest is not None and self._largest < self.large
 
     def judge(self) -> None:
-        """Count the jumps of the last window."""
-        losses = list(self.last)
+        """Count the jumps of the last window, and compare it with the first step."""
+        losses, scale = list(self.last), max(self.scale, self.first[0])
+        mean = float(np.mean(losses))
+        if self._small or mean <= self.first[0]:
+            return
         jumps = [after - before for before, after in pairwise(losses)]
-        high = [jump for jump in jumps if jump > 0.5 * self.scale]
+        high = [jump for jump in jumps if jump > 0.5 * scale]
         if len(high) >= self.rises:
             says = (
                 f"the loss oscillates: it has risen {len(high)} times in the last {len(losses)} saved steps, "
                 f"by up to {max(high):.3g}"
             )
-            self.found(self.tensor, max(high), 0.5 * self.scale, says)
+            self.found(self.tensor, max(high), 0.5 * scale, says)
+        elif len(losses) == self.window and mean > self.first[0] + 0.25 * scale:
+            says = f"the loss has risen from {self.first[0]:.3g} at the first step to {mean:.3g}"
+            self.found(self.tensor, mean, self.first[0] + 0.25 * scale, says)
 
 
 class EpochRule(TrainingRule):
@@ -107,10 +149,12 @@ class EpochRule(TrainingRule):
 
     def __init__(self, base_trial: Trial) -> None:
         super().__init__(base_trial)
+        self.ignorance: float | None = None
         self._losses: list[float] = []
 
     def at_training(self, step: int) -> None:
         """Keep the losses, for trials that say nothing of the epoch."""
+        self.ignorance = self.ignorance or self.chance(step)
         loss = self.loss(step)
         if loss is not None:
             self._losses.append(loss)
@@ -135,7 +179,10 @@ class EpochRule(TrainingRule):
 
 
 class Overfit(EpochRule):
-    """The validation loss is 10 % above its best, twice in a row, while the training loss fell on."""
+    """The validation loss is 10 % above its best, twice in a row, while the training loss fell on.
+
+    And by more than 2 % of what a network that knows nothing has: less is noise where a loss is small.
+    """
 
     advice = (
         "Stop earlier (patience), add dropout, mixup, weight-decay or random crops (views), or collect more "
@@ -156,14 +203,15 @@ class Overfit(EpochRule):
         if validation < self._best:
             self._best, self._training_then, self._worse = validation, training, 0
             return
-        worse = validation > self.ratio * self._best and training < self._training_then
+        limit = max(self.ratio * self._best, self._best + 0.02 * (self.ignorance or 0.0))
+        worse = validation > limit and training < self._training_then
         self._worse = self._worse + 1 if worse else 0
         if self._worse == self.epochs:
             says = (
                 f"the validation loss is {validation:.3g}, after {self._best:.3g} at its best, while the "
                 f"training loss fell from {self._training_then:.3g} to {training:.3g}"
             )
-            self.found("validation:loss", validation, self.ratio * self._best, says)
+            self.found("validation:loss", validation, limit, says)
 
 
 class Underfit(EpochRule):

@@ -7,6 +7,7 @@ a job that was killed has left something as well.
 
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,6 +46,7 @@ class Observation:
     locations: Locations
     machine: Machine
     profiler: "Profiler | None"
+    tensors: Path | None  # where trials go
     pictures: dict[str, int] = field(default_factory=dict)
     classes: int = 0
     observers: dict[str, Observer] = field(default_factory=dict)
@@ -58,7 +60,7 @@ class Observation:
         """
         self.classes = classes
         counts = torch.bincount(torch.tensor(targets), minlength=classes).tolist()
-        folder = self.locations.tensors
+        folder = self.tensors or Path()
         if len(self.settings.backbones) > 1:
             folder /= name.replace(":", "-")
 
@@ -80,6 +82,7 @@ class Observation:
             self.profiler,
             start_debugger if self.settings.debug else None,
             tell=_say,
+            on_epoch=self._write_history,
             stop=self.machine.stop,
             stopping=self.settings.on_finding == "stop",
         )
@@ -90,6 +93,14 @@ class Observation:
             _raise_stop(observer)
             raise
         _raise_stop(observer)
+
+    def _write_history(self) -> None:
+        """After each epoch: a job may be killed."""
+        epochs = {name: each.epochs for name, each in self.observers.items()}
+        try:
+            _write(self.locations.output_data_dir / "history.json", epochs)
+        except OSError as error:
+            print(f"warning: history.json cannot be written: {error.strerror}", file=sys.stderr, flush=True)
 
     @property
     def findings(self) -> list[Finding]:
@@ -126,8 +137,9 @@ class Observation:
         }
         _write(folder / "run.json", run)
         if status == "running":
+            _remove_results(folder)
             return
-        _write(folder / "history.json", {name: each.epochs for name, each in self.observers.items()})
+        self._write_history()
         if self.profiler is not None:
             self.profiler.write()
         findings = self.findings
@@ -138,7 +150,7 @@ class Observation:
                 _say(finding)
         from trainer.report import write_report  # noqa: PLC0415 - a second
 
-        page = write_report(folder, self.locations.tensors if self.locations.tensors.is_dir() else None)
+        page = write_report(folder, self.tensors if self.tensors and self.tensors.is_dir() else None)
         print(f"report: {page}", file=sys.stderr, flush=True)
 
 
@@ -154,6 +166,7 @@ def observed(
         yield None
         return
     locations.output_data_dir.mkdir(parents=True, exist_ok=True)
+    tensors = locations.tensors if settings.debug else None
     with ExitStack() as stack:
         profiler = None
         if settings.profile:
@@ -162,7 +175,7 @@ def observed(
             profiler = stack.enter_context(
                 Profiler(machine.device, locations.output_data_dir, traced=settings.traced_steps)
             )
-        observation = Observation(settings, locations, machine, profiler)
+        observation = Observation(settings, locations, machine, profiler, tensors)
         _attempt(observation, "running")
         try:
             yield observation
@@ -178,8 +191,15 @@ def _attempt(observation: Observation, status: str, failure: str | None = None) 
     """Write what is known; a job neither fails for want of a report, nor hides why it failed."""
     try:
         observation.write(status, failure)
-    except OSError as error:
-        print(f"warning: there is no report: {error}", file=sys.stderr, flush=True)
+    except Exception as error:  # noqa: BLE001 - whatever a report fails of
+        print(f"warning: there is no report: {error!r}", file=sys.stderr, flush=True)
+
+
+def _remove_results(folder: Path) -> None:
+    """Remove what another job has told of itself: the report would tell it again."""
+    shutil.rmtree(folder / "report", ignore_errors=True)
+    for name in ("history.json", "findings.json", "profile.json", "trace.json"):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _raise_stop(observer: Observer) -> None:

@@ -112,6 +112,9 @@ class Head:
     notes: Sequence[str]
 
 
+_STATUS = {"running": "running, or killed: it has not said how it ended"}
+
+
 class Missing(Exception):  # noqa: N818 - it is no error: the report says so
     """A file is missing or damaged; the message is the sentence for the page."""
 
@@ -131,7 +134,9 @@ def read_head(folder: Path) -> Head:
     ]
     return Head(
         job=scrubbed(run.get("job_name") or ""),
-        status=str(run.get("status") or "how the job ended is not known"),
+        status=_STATUS.get(
+            str(run.get("status")), str(run.get("status") or "how the job ended is not known")
+        ),
         failure=scrubbed(run.get("failure") or "")[-_FAILURE:],
         facts=facts,
         notes=notes,
@@ -215,7 +220,7 @@ def _test_facts(folder: Path) -> Iterator[Fact]:
 
 
 def _run_facts(run: Mapping[str, Any]) -> Iterator[Fact]:
-    if "seconds" in run:
+    if run.get("seconds"):
         yield Fact("duration", duration(run["seconds"]), str((run.get("machine") or {}).get("device", "")))
     if pictures := run.get("pictures"):
         counts = ", ".join(f"{count:,} {split}" for split, count in pictures.items())
@@ -254,7 +259,7 @@ def _findings(folder: Path) -> Iterator[Part]:
 
 
 def _history(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    history = _object(folder, "history.json", "the job ended before its first epoch did")
+    history = _object(folder, "history.json", "no epoch was finished, or the job was not watched")
     finished = {member: entries for member, entries in history.items() if entries}
     if not finished:
         raise Missing("history.json holds no epoch: the job ended before its first epoch did.")

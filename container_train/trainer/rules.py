@@ -4,7 +4,12 @@
 own `invoke_rule` runs them as well.
 """
 
+import sys
+from collections.abc import Iterator
+
+from trainer.findings import Finding
 from trainer.loss_rules import LearningRateTooHigh, LossNotDecreasing, Overfit, Underfit
+from trainer.smdebug_support import RuleEvaluationConditionMet
 from trainer.tensor_rules import (
     ClassImbalance,
     ExplodingTensor,
@@ -15,6 +20,7 @@ from trainer.tensor_rules import (
     VanishingGradient,
 )
 from trainer.training_rule import TrainingRule
+from trainer.trial_steps import SavedStep, StepTrial
 
 RULES: tuple[type[TrainingRule], ...] = (
     VanishingGradient,
@@ -29,3 +35,29 @@ RULES: tuple[type[TrainingRule], ...] = (
     ClassImbalance,
     InputsNotNormalised,
 )
+
+
+class Watchers:
+    """All rules, looking at one trial's steps as they are shown."""
+
+    def __init__(self, trial: str) -> None:
+        self._trial = StepTrial(trial)
+        self._rules: list[TrainingRule] = [rule(self._trial) for rule in RULES]
+
+    def look(self, step: SavedStep) -> Iterator[Finding]:
+        """What the rules find in the next step.
+
+        A rule that breaks over a strange trial is left out from then on, with a warning: a training of hours
+        does not end over it.
+        """
+        self._trial.show(step)
+        for rule in list(self._rules):
+            try:
+                rule.invoke(step.number)
+            except RuleEvaluationConditionMet:
+                yield rule.findings[-1]
+            except Exception as error:  # noqa: BLE001
+                self._rules.remove(rule)
+                name = type(rule).__name__
+                print(f"warning: the rule {name} cannot judge step {step.number} and is left out: {error!r}",
+                      file=sys.stderr, flush=True)  # fmt: skip

@@ -67,6 +67,11 @@ class ExplodingTensor(TrainingRule):
         super().__init__(base_trial)
         self.threshold = threshold
 
+    @property
+    def settled(self) -> bool:
+        """A large gradient is told, and so is what it has led to."""
+        return any(not math.isfinite(finding.value) for finding in self.findings)
+
     def at_training(self, step: int) -> None:
         """Look for what is not finite first, from the inputs on; then at the gradients."""
         for name in sorted(self.names(step, re.compile("")), key=_nearest_the_inputs):
@@ -75,6 +80,8 @@ class ExplodingTensor(TrainingRule):
                 what = "NaN" if math.isnan(size) else "infinity"
                 self.found(name, size, self.threshold, f"{_parameter(name)} holds {what}")
                 return
+        if self.findings:
+            return
         norms = {name: self.reduction(step, name, "l2") for name in self.names(step, _GRADIENT)}
         large = {name: norm for name, norm in norms.items() if norm is not None and norm > self.threshold}
         if large:
@@ -120,7 +127,10 @@ class PoorInitialisation(TrainingRule):
 
 
 class SaturatedOrDeadActivation(TrainingRule):
-    """Half of a layer's channels are zero for a whole batch, or half of its values stand at their limit."""
+    """Half of a layer's channels are zero for a whole batch, or half of its values stand at their limit.
+
+    At two saved steps in a row: a small batch may miss what a channel is for.
+    """
 
     advice = (
         "Check the pictures' normalisation, lower learning-rate, and look at the start of the layer's "
@@ -130,17 +140,25 @@ class SaturatedOrDeadActivation(TrainingRule):
     def __init__(self, base_trial: Trial, threshold: float = 0.5) -> None:
         super().__init__(base_trial)
         self.threshold = threshold
+        self._before: set[tuple[str, str]] = set()
 
     def at_training(self, step: int) -> None:
         """Take the shares that were saved, or compute them from whole tensors."""
-        for name, health in self._health(step):
+        ill = {
+            (name, what): share
+            for name, health in self._health(step)
             for share, what in (
                 (health.dead, "channels of {} are zero for the whole batch"),
                 (health.saturated, "values of {} stand at their limit"),
-            ):
-                if share > self.threshold:
-                    self.found(name, share, self.threshold, f"{share:.0%} of the {what.format(name)}")
-                    return
+            )
+            if share > self.threshold
+        }
+        lasting = [each for each in ill if each in self._before]
+        self._before = set(ill)
+        if lasting:
+            name, what = lasting[0]
+            share = ill[name, what]
+            self.found(name, share, self.threshold, f"{share:.0%} of the {what.format(name)}")
 
     def _health(self, step: int) -> Iterator[tuple[str, "Health"]]:
         for name in self.names(step, _ACTIVATION):
@@ -167,6 +185,7 @@ def health(activations: Tensor) -> Health:
     A channel is dead that is zero for all pictures. A value is at its limit that is as large as the largest,
     or as small as the smallest, but for 0.1 %; zero is no lower limit, it is what a ReLU is for.
     """
+    activations = activations.float()  # of truth values as well
     by_channel = activations.transpose(0, 1).flatten(1)
     dead = (by_channel == 0).all(dim=1).float().mean().item()
     low, high = activations.min(), activations.max()
@@ -200,10 +219,9 @@ class UpdateRatio(TrainingRule):
             weights = name.removeprefix("update/")
             if "weight" not in weights:
                 continue  # biases begin at zero
-            change, size = self.reduction(step, name, "l2"), self.reduction(step, weights, "l2")
-            if change is None or not size or not math.isfinite(change):
+            ratio = self.update_ratio(step, name)
+            if ratio is None:
                 continue
-            ratio = change / size
             outside = not self.low <= ratio <= self.high
             self._outside[name] = self._outside.get(name, 0) + 1 if outside else 0
             if self._outside[name] == self.saves:

@@ -19,7 +19,7 @@ LOSS = re.compile(r"[Ll]oss_(?!input).*output")
 class TrainingRule(Rule):  # type: ignore[misc]
     """A rule that looks at steps of training, at ends of epochs, or both.
 
-    `findings` has what it found, at most one.
+    `findings` has what it found.
     """
 
     advice: str
@@ -31,14 +31,22 @@ class TrainingRule(Rule):  # type: ignore[misc]
 
     def invoke_at_step(self, step: int) -> bool:
         """Look at a saved step; whether the rule has something to say."""
-        if self.findings:
+        if self.settled:
             return False
+        before = len(self.findings)
         mode, mode_step = self.base_trial.mode_modestep(step)
         if mode == ModeKeys.EVAL:
+            # All steps that were no evaluations were training's, and the last of them came just before.
+            self._training_step = max(0, step - mode_step - 1)
             self.at_evaluation(step)
         else:
             self._training_step = mode_step
             self.at_training(step)
+        return len(self.findings) > before
+
+    @property
+    def settled(self) -> bool:
+        """Whether the rule has said all that it has to say."""
         return bool(self.findings)
 
     def at_training(self, step: int) -> None:
@@ -61,9 +69,17 @@ class TrainingRule(Rule):  # type: ignore[misc]
         """A reduction of a tensor, `None` where it was not saved and cannot be computed."""
         try:
             value = self.base_trial.tensor(tensor).reduction_value(step, reduction, abs=absolute)
-        except (SMDebugError, ValueError):  # NumPy knows no norm of a scalar
+        except (SMDebugError, TypeError, ValueError):  # NumPy knows no norm of a scalar, or of 16 bits
             return None
         return None if value is None else float(value)
+
+    def update_ratio(self, step: int, update: str) -> float | None:
+        """The norm of what a step changed, `update/…`, relative to that of the weights."""
+        change = self.reduction(step, update, "l2")
+        size = self.reduction(step, update.removeprefix("update/"), "l2")
+        if change is None or not size or not math.isfinite(change):
+            return None
+        return change / size
 
     def value(self, step: int, tensor: str) -> np.ndarray | None:
         """A whole tensor, `None` where it was not saved."""

@@ -57,6 +57,9 @@ class Watch:
     def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """The epoch has been evaluated, and its checkpoint written."""
 
+    def diverged(self, epoch: int, loss: float) -> None:
+        """The epoch's loss is not finite, and training is about to fail."""
+
     def end(self) -> None:
         """Training has ended, in any way."""
 
@@ -67,8 +70,8 @@ NOBODY = Watch()
 class Observer(Watch):
     """The first process's: looks on at one member's training, and keeps its epochs' metrics and its findings.
 
-    `tell` is called with each finding of the debugger. With `stopping`, the first one asks all processes to
-    stop, and is `stopped_by`.
+    `tell` is called with each finding of the debugger, `on_epoch` when there is another epoch. With
+    `stopping`, the first finding asks all processes to stop, and is `stopped_by`.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class Observer(Watch):
         start_debugger: StartDebugger | None,
         *,
         tell: Callable[[Finding], None],
+        on_epoch: Callable[[], None],
         stop: Stop,
         stopping: bool,
     ) -> None:
@@ -85,7 +89,8 @@ class Observer(Watch):
         self.debugger: Debugger | None = None
         self.epochs: list[Mapping[str, float]] = []
         self.stopped_by: Finding | None = None
-        self._start_debugger, self._tell, self._stop, self._stopping = start_debugger, tell, stop, stopping
+        self._start_debugger, self._tell, self._on_epoch = start_debugger, tell, on_epoch
+        self._stop, self._stopping = stop, stopping
         self._epoch_steps = self._step = 0
 
     @property
@@ -152,11 +157,17 @@ class Observer(Watch):
     def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Save and keep its metrics."""
         self.epochs.append({"epoch": epoch, **metrics})
+        self._on_epoch()
         if self.debugger:
             with self.phase("debugger"):
                 self.debugger.end_epoch(epoch, metrics)
         if self.profiler:
             self.profiler.end_epoch(self.member, epoch)
+
+    def diverged(self, epoch: int, loss: float) -> None:
+        """Let the rules see it."""
+        if self.debugger:
+            self.debugger.diverged(epoch, loss)
 
     def end(self) -> None:
         """Close the trial."""

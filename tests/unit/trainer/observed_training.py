@@ -106,6 +106,7 @@ class Training:
             self.profiler,
             start_debugger if self.debug else None,
             tell=self.told.append,
+            on_epoch=lambda: None,
             stop=self.stop,
             stopping=self.stopping,
         )

@@ -439,6 +439,16 @@ def test_a_full_disk_ends_the_saving_and_not_the_training(
     assert not list(training.tensors.rglob("*.tmp"))
 
 
+def test_a_folder_that_cannot_be_written_ends_the_saving_and_not_the_training(tmp_path: Path) -> None:
+    training = Training(tmp_path)
+    training.tensors.write_text("a file where the folder should be")
+
+    training.run()
+
+    assert training.rules == ["TensorsMissing"]
+    assert "from step 0 on" in training.told[0].says
+
+
 def test_rules_still_look_on_when_the_disk_is_full(
     tmp_path: Path, mount_disk: Callable[[Path, str], Path], fill: Callable[[Path], Path]
 ) -> None:

@@ -133,6 +133,24 @@ def test_the_platforms_folder_for_tensors_is_used(tmp_path: Path, pictures: Path
     assert not (base / "output" / "data" / "tensors").exists()
 
 
+def test_a_broken_configuration_is_said_in_a_line_and_only_where_it_matters(
+    tmp_path: Path, pictures: Path
+) -> None:
+    base = tmp_path / "job"
+    (base / "input" / "config").mkdir(parents=True)
+    (base / "input" / "config" / "debughookconfig.json").write_text("{not json")
+    (base / "output" / "data" / "report").mkdir(parents=True)
+    (base / "output" / "data" / "findings.json").write_text("[1]")
+
+    on, off = train(base, pictures), train(base, pictures, "--debug=false", "--profile=false")
+
+    assert on.returncode == 2
+    assert "debughookconfig.json cannot be read" in on.stderr.splitlines()[-1]
+    assert "Traceback" not in on.stderr
+    assert off.returncode == 0, off.stderr
+    assert not (base / "output" / "data" / "findings.json").exists()  # it was another job's
+
+
 def test_a_failed_job_leaves_its_report_too(tmp_path: Path, pictures: Path) -> None:
     base = tmp_path / "job"
 

@@ -331,7 +331,7 @@ def test_a_deep_network_is_a_heat_map_of_few_saves(tmp_path: Path) -> None:
     ("file", "sentence"),
     [
         ("run.json", "run.json is missing: the job did not write down what it was."),
-        ("history.json", "history.json is missing: the job ended before its first epoch did."),
+        ("history.json", "history.json is missing: no epoch was finished, or the job was not watched."),
         ("findings.json", "The rules did not run: findings.json is missing."),
         ("profile.json", "profile.json is missing: the profiler was switched off"),
         ("quarantine.csv", "quarantine.csv is missing: the job ended before the pictures were checked."),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from trainer.failures import TrainingError
 from trainer.findings import Finding
 from trainer.hook import DebugSettings
 from trainer.loading import ImageBatches
-from trainer.loss_rules import Underfit
+from trainer.loss_rules import LearningRateTooHigh, LossNotDecreasing, Underfit
 from trainer.rules import RULES
 from trainer.smdebug_support import (
     Hook,
@@ -39,7 +40,7 @@ from trainer.tensor_rules import (
     health,
 )
 from trainer.training_rule import TrainingRule
-from trainer.trial_steps import SavedStep, StepTrial
+from trainer.trial_steps import SavedStep, StepTrial, write_step
 from trainer.views import Preprocessing, Views
 
 
@@ -128,6 +129,7 @@ def test_a_head_trained_far_past_the_best_epoch_on_200_pictures(tmp_path: Path) 
     training.run(epochs=80, learning_rate=0.03, batch_size=32)
 
     assert finding(training).rule == "Overfit"
+    assert ((finding(training).step or 0) + 1) % 7 == 0  # the last step of an epoch
     assert "patience" in finding(training).advice
 
 
@@ -141,6 +143,18 @@ def test_nan_in_one_picture(tmp_path: Path) -> None:
 
     assert finding(training).rule == "ExplodingTensor"
     assert "NaN" in finding(training).says
+
+
+def test_nan_between_two_saves_is_named_before_training_fails(tmp_path: Path) -> None:
+    sound = rows(2000)
+    sound.inputs[77, 5] = math.nan
+    training = Training(tmp_path, sound, debug=DebugSettings(interval=1000))
+
+    with pytest.raises(TrainingError, match="nan"):
+        training.run()
+
+    assert training.rules == ["ExplodingTensor"]
+    assert [each.tensor for each in findings_of(training.tensors)] == [training.told[0].tensor]
 
 
 @pytest.mark.parametrize(
@@ -177,7 +191,7 @@ def test_normalisation_left_out(
 # ── rules that need more than a head, or a fault that is hard to seed ─────────────────────────────────────
 
 
-def show(rule: type[TrainingRule], steps: Iterable[Mapping[str, float]], mode: ModeKeys) -> list[Finding]:
+def show(rule: type[TrainingRule], steps: Iterable[Mapping[str, Any]], mode: ModeKeys) -> list[Finding]:
     """What a rule finds in steps of one mode, given by the names of their tensors and reductions."""
     trial = StepTrial("shown")
     looked = rule(trial)
@@ -231,6 +245,57 @@ def test_an_exploding_tensor_is_named_where_it_begins(values: dict[str, float], 
     assert (found.tensor, found.step) == (tensor, 1)
 
 
+def test_nan_is_told_after_a_gradient_that_led_to_it() -> None:
+    steps = [{norm("gradient/a.weight"): 101.0}, {norm("gradient/a.weight"): 500.0}, {LOSS: math.nan}]
+
+    found = show(ExplodingTensor, [*steps, {LOSS: math.nan}], ModeKeys.TRAIN)
+
+    assert [(each.tensor, each.step) for each in found] == [("gradient/a.weight", 0), (LOSS, 2)]
+
+
+def losses(values: Iterable[float], *, ratio: float) -> list[dict[str, Any]]:
+    """Saved steps of a network for 120 classes, each of which changes its weights by this share."""
+    sizes = {norm("update/a.weight"): ratio, norm("a.weight"): 1.0}
+    steps: list[dict[str, Any]] = [{LOSS: value, **sizes} for value in values]
+    steps[0]["class_counts"] = np.full(120, 50)
+    return steps
+
+
+@pytest.mark.parametrize(
+    ("values", "ratio", "found"),
+    [
+        ([0.6, *[2.1] * 12], 0.1, ["the loss has risen from 0.6"]),  # the pretrained start is lost at once
+        ([3.0, *[9.0, 3.1] * 6], 0.1, ["the loss oscillates"]),
+        ([3.0, *[9.0, 3.1] * 6], 1e-4, []),  # small batches: such steps change nothing
+        ([4.8, *[5.3, 4.7] * 6], 0.1, []),
+        ([9.0, *[8.0, 3.0] * 6], 0.1, []),  # it falls
+    ],
+)
+def test_steps_that_are_too_large_are_told_from_noise(
+    values: list[float], ratio: float, found: list[str]
+) -> None:
+    findings = show(LearningRateTooHigh, losses(values, ratio=ratio), ModeKeys.TRAIN)
+
+    assert [any(each.says.startswith(text) for text in found) for each in findings] == [True] * len(found)
+
+
+@pytest.mark.parametrize(("validation", "found"), [(0.6, 0), (4.7, 1)])
+def test_a_training_loss_that_mixup_keeps_up_is_no_fault(validation: float, found: int) -> None:
+    trial = StepTrial("shown")
+    rule = LossNotDecreasing(trial)
+    for number in range(40):
+        evaluation = number == 20
+        values = {LOSS: np.array(validation if evaluation else 2.2, np.float32)}
+        if number == 0:
+            values["class_counts"] = np.full(120, 50, np.float32)
+        mode, mode_step = (ModeKeys.EVAL, 0) if evaluation else (ModeKeys.TRAIN, number - (number > 20))
+        trial.show(SavedStep(number, mode, mode_step, values))
+        with suppress(RuleEvaluationConditionMet):
+            rule.invoke(number)
+
+    assert len(rule.findings) == found
+
+
 def test_weights_of_any_size_and_gradients_up_to_100_are_sound() -> None:
     assert not show(
         ExplodingTensor, [{norm("gradient/a.weight"): 99.0, norm("a.weight"): 500.0}], ModeKeys.TRAIN
@@ -273,10 +338,23 @@ def test_dead_and_saturated_activations() -> None:
 def test_half_a_layer_dead_or_saturated(dead: float, saturated: float, found: int) -> None:
     step = {norm("head_input_0"): 1.0, "dead/head_input_0": dead, "saturated/head_input_0": saturated}
 
-    assert len(show(SaturatedOrDeadActivation, [step], ModeKeys.TRAIN)) == found
+    assert len(show(SaturatedOrDeadActivation, [step, step], ModeKeys.TRAIN)) == found
+    assert not show(SaturatedOrDeadActivation, [step, {LOSS: 1.0}, step], ModeKeys.TRAIN)  # by chance
 
 
 # ── afterwards ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.bool_, np.int64])
+def test_activations_of_any_kind_are_judged(
+    tmp_path: Path, kind: type, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(3):
+        values = {"relu_output_0": np.zeros((8, 4), kind), LOSS: np.array(1.0, np.float32)}
+        write_step(tmp_path, SavedStep(number, ModeKeys.GLOBAL, number, values))
+
+    assert [each.rule for each in findings_of(tmp_path)] == ["SaturatedOrDeadActivation"]
+    assert "left out" not in capsys.readouterr().err
 
 
 def test_the_same_is_found_afterwards(tmp_path: Path) -> None:
