@@ -171,7 +171,7 @@ hook.close()
 """
 
 
-@pytest.mark.parametrize(("scale", "code", "said"), [("1", 0, "report: "), ("nan", 3, "finding: ")])
+@pytest.mark.parametrize(("scale", "code", "said"), [("1", 0, "findings: none"), ("nan", 3, "finding: ")])
 def test_a_trial_that_anybodys_hook_wrote_is_judged_and_reported(
     tmp_path: Path, scale: str, code: int, said: str
 ) -> None:
