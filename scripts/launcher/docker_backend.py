@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from datetime import datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -236,7 +237,13 @@ class DockerBackend:
 
     def _remove(self, name: str) -> None:
         with suppress(NotFound):  # it was never made
-            self._client.containers.get(name).remove(force=True, v=True)
+            container = self._client.containers.get(name)
+            try:
+                container.remove(force=True, v=True)
+            except APIError as error:
+                if error.status_code != HTTPStatus.CONFLICT:
+                    raise
+                container.wait(condition="removed", timeout=60)  # another process is removing it
 
     def _start(self, name: str, settings: Mapping[str, Any]) -> Container:
         try:

@@ -10,6 +10,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -128,12 +129,15 @@ def test_a_port_in_use_is_said(base_folder: Path) -> None:
 
 
 def _listening(processes: list[psutil.Process]) -> set[tuple[str, int]]:
-    return {
-        (connection.laddr.ip.removeprefix("::ffff:"), connection.laddr.port)
-        for process in processes
-        for connection in process.net_connections("inet")
-        if connection.status == "LISTEN"
-    }
+    found = set()
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):  # a shell of the start that has just ended
+            found |= {
+                (connection.laddr.ip.removeprefix("::ffff:"), connection.laddr.port)
+                for connection in process.net_connections("inet")
+                if connection.status == "LISTEN"
+            }
+    return found
 
 
 def test_the_server_listens_on_the_address_given_and_on_no_other(base_folder: Path, jpeg: bytes) -> None:
