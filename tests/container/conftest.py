@@ -51,12 +51,17 @@ def images(engine: docker.DockerClient) -> docker.DockerClient:
 
 @pytest.fixture(scope="session")
 def demo(images: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) -> DemoRun:
-    """`make demo` with containers, on the drawn set."""
+    """`make demo` with containers, on the drawn set, and what it left that was not there before."""
+    before = _container_names(images)
     runs = tmp_path_factory.mktemp("demo") / "runs"
     done = run_make("demo", "BACKEND=docker", "BACKBONE=efficientnet_lite0", f"OUTPUT={runs}")
     assert done.returncode == 0, done.stdout + done.stderr
-    left = [each.name for each in images.containers.list(all=True, filters={"label": LABEL})]
+    left = sorted(_container_names(images) - before)
     return DemoRun(done.stdout, done.stderr, (runs / "latest").resolve(), left)
+
+
+def _container_names(client: docker.DockerClient) -> set[str]:
+    return {each.name for each in client.containers.list(all=True, filters={"label": LABEL})}
 
 
 @pytest.fixture
