@@ -50,7 +50,7 @@ else
 RESOLVED := $(BACKEND)
 endif
 GROUPS_docker  := --group launch
-GROUPS_process := --group launch --group train --group serve --group java
+GROUPS_process := --group launch --group train --group serve --group servers
 
 # The pictures: what was asked for, else dogImages when `make data` brought it, else drawings.
 PICTURES = $(or $(DATA),$(patsubst %/,%,$(wildcard data/dogImages/)),data/drawn)
