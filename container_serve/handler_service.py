@@ -6,7 +6,8 @@ from typing import Any
 
 from sagemaker_inference import environment
 
-from predictor.settings import announce_ready
+from predictor.artifact import ArtifactError
+from predictor.readiness import Readiness
 from predictor.toolkit import DefaultHandlerService
 from predictor.transformer import BreedTransformer
 
@@ -22,10 +23,18 @@ class HandlerService(DefaultHandlerService):  # type: ignore[misc] # the toolkit
 
     def initialize(self, context: Any) -> None:
         """Load the model, or end the worker: the server would call a worker that has none ready."""
+        supervisor = Readiness.of_supervisor()
         try:
             # Not the folder the server knows: it puts that on PYTHONPATH, and a model is data, not code.
             self._service.validate_and_initialize(model_dir=environment.model_dir, context=context)
-        except Exception:
-            logger.exception("The worker cannot load the model")
+        except Exception as error:
+            if isinstance(error, ArtifactError):
+                reason = f"the model cannot be served: {error}"
+            else:
+                logger.exception("The worker cannot load the model")
+                reason = "a worker cannot load the model; the log above says why"
+            if supervisor:
+                supervisor.announce_failure(reason)
             sys.exit(1)
-        announce_ready()
+        if supervisor:
+            supervisor.announce()

@@ -20,6 +20,8 @@ SETTINGS = """environment variables:
   SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS  longest time of one answer (default: 60)
   SAGEMAKER_MAX_PAYLOAD_IN_MB             largest request (default: 20)
   SAGEMAKER_STARTUP_TIMEOUT               longest time until the workers are ready, in s (default: 300)
+  LOG_LEVEL                               DEBUG: also pings, INFO: every request, WARNING: 4xx and 5xx,
+                                          ERROR: 5xx (default: INFO)
   SAGEMAKER_MODEL_SERVER_VMARGS           further options for Java (default: none)
 """
 

@@ -22,6 +22,7 @@ _STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 class Ended:
     """A child has ended with this exit code; negative: by this signal."""
 
+    process: int
     code: int
 
 
@@ -60,33 +61,33 @@ class Children:
         self._groups.append(process)
         return process
 
-    def wait(self, process: int, *, timeout: float | None = None) -> Ended | StopRequested | None:
-        """Wait until `process` ends or a stop is requested; None after `timeout` seconds."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+    def wait(self, *processes: int, timeout: float) -> Ended | StopRequested | None:
+        """Wait until one of `processes` ends or a stop is requested; None after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
         while True:
             self._reap()
-            if process in self._ended:
-                return Ended(self._ended[process])
+            for process in processes:
+                if process in self._ended:
+                    return Ended(process, self._ended[process])
             received = self._next_signal(deadline)
             if received is None:
                 return None
             if received in _STOP_SIGNALS:
                 return StopRequested(received)
 
-    def stop(self, process: int, *, grace: float) -> None:
-        """Ask `process` to end; kill its group after `grace` seconds, or when it has ended."""
+    def stop(self, process: int, *, grace: float, request: signal.Signals = signal.SIGTERM) -> None:
+        """Ask `process` by a signal to end; kill its group after `grace` seconds, or when it has ended."""
+        self._reap()
         if process not in self._ended:
-            os.kill(process, signal.SIGTERM)
+            os.kill(process, request)
         deadline = time.monotonic() + grace
         while not isinstance(self.wait(process, timeout=max(0.0, deadline - time.monotonic())), Ended | None):
             pass  # a second request to stop does not make it faster
         self._kill(process)
 
     @staticmethod
-    def _next_signal(deadline: float | None) -> signal.Signals | None:
+    def _next_signal(deadline: float) -> signal.Signals | None:
         watched = {*_STOP_SIGNALS, signal.SIGCHLD}
-        if deadline is None:
-            return signal.Signals(signal.sigwait(watched))
         received = signal.sigtimedwait(watched, max(0.0, deadline - time.monotonic()))
         return signal.Signals(received.si_signo) if received else None
 

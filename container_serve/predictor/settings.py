@@ -14,8 +14,7 @@ from predictor.cpus import cpu_limit
 
 THREADS_VARIABLE = "PREDICTOR_THREADS"  # from the supervisor to the workers
 ADDRESS_VARIABLE = "PREDICTOR_BIND_ADDRESS"
-READY_VARIABLE = "PREDICTOR_READY_FOLDER"  # where a worker that has loaded the model says so
-_HIGHEST_PORT = 32_766  # multi-model-server 1.1.11 refuses every port above
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 class SettingsError(Exception):
@@ -34,6 +33,7 @@ class ServerSettings:
     max_payload: int
     response_timeout: int
     startup_timeout: int
+    log_level: str
     java_options: tuple[str, ...]
 
     @classmethod
@@ -45,7 +45,7 @@ class ServerSettings:
         return cls(
             model_dir=model_folder(environment),
             address=_address(environment),
-            port=_number(environment, "SAGEMAKER_BIND_TO_PORT", default=8080, highest=_HIGHEST_PORT),
+            port=_number(environment, "SAGEMAKER_BIND_TO_PORT", default=8080, highest=65_535),
             workers=workers,
             threads_per_worker=max(1, cpus // workers),
             max_payload=_number(environment, "SAGEMAKER_MAX_PAYLOAD_IN_MB", default=20, highest=1024) * 2**20,
@@ -53,6 +53,7 @@ class ServerSettings:
                 environment, "SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS", default=60 * minutes, highest=3600
             ),
             startup_timeout=_number(environment, "SAGEMAKER_STARTUP_TIMEOUT", default=300, highest=3600),
+            log_level=_log_level(environment),
             java_options=tuple(environment.get("SAGEMAKER_MODEL_SERVER_VMARGS", "").split()),
         )
 
@@ -67,13 +68,6 @@ def worker_threads() -> int:
     return _number(os.environ, THREADS_VARIABLE, default=cpu_limit(), highest=1024)
 
 
-def announce_ready() -> None:
-    """Tell the supervisor, where there is one, that this worker can answer."""
-    folder = os.environ.get(READY_VARIABLE)
-    if folder:
-        (Path(folder) / str(os.getpid())).touch()
-
-
 def _address(environment: Mapping[str, str]) -> str:
     """The IPv4 address to listen on; every one of the machine's by default, as a container must."""
     text = environment.get(ADDRESS_VARIABLE, "").strip() or "0.0.0.0"  # noqa: S104
@@ -83,6 +77,13 @@ def _address(environment: Mapping[str, str]) -> str:
         raise SettingsError(
             f"{ADDRESS_VARIABLE} is {text!r}; it must be an IPv4 address such as 127.0.0.1"
         ) from error
+
+
+def _log_level(environment: Mapping[str, str]) -> str:
+    text = environment.get("LOG_LEVEL", "").strip() or "INFO"
+    if text.upper() not in LOG_LEVELS:
+        raise SettingsError(f"LOG_LEVEL is {text!r}; it must be one of {', '.join(LOG_LEVELS)}")
+    return text.upper()
 
 
 def _number(environment: Mapping[str, str], name: str, *, default: int, highest: int) -> int:

@@ -1,13 +1,18 @@
-"""Starts multi-model-server, watches it, stops it, and exits honestly.
+"""Starts the model server and nginx in front of it, watches them, stops them, and exits honestly.
 
 Called by `serve.py`. sagemaker-inference's own starter is replaced: it exits 0 when Java is killed, writes
 to /etc, finds its server by scanning the host's processes, and lets `/ping` answer for a broken model.
+Nothing listens before a request has really been answered, and nothing goes on listening once no more can be.
 """
 
+import base64
 import contextlib
 import errno
+import fcntl
+import http.client
 import importlib.util
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -15,14 +20,22 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from predictor.front import DRAIN_SECONDS, NginxNotFoundError, find_nginx, front_command
 from predictor.java import JavaNotFoundError, find_java
 from predictor.processes import Children, Ended, StopRequested
-from predictor.settings import ADDRESS_VARIABLE, READY_VARIABLE, THREADS_VARIABLE, ServerSettings
+from predictor.readiness import FOLDER_VARIABLE, Readiness
+from predictor.settings import ADDRESS_VARIABLE, THREADS_VARIABLE, ServerSettings
 
 MODEL_NAME = "model"
 _CODE_FOLDER = Path(__file__).resolve().parents[1]  # handler_service.py and inference.py lie there
-_STOP_GRACE = 10.0  # seconds; the platform kills 30 s after SIGTERM
+_STOP_GRACE = 2.0  # seconds for the model server, once nothing is left to answer
+_LOOK_SECONDS = 0.25  # between two looks at the workers
+_RECOVERY_SECONDS = 8.0  # for a killed worker to be back; it takes 1 to 2
 _SOCKET_PATH_LIMIT = 60  # characters of folder name; a socket's whole path may have 107
+# A picture of one pixel: what is asked before anybody else may.
+_PICTURE = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
+)
 
 
 class ServeError(Exception):
@@ -30,27 +43,41 @@ class ServeError(Exception):
 
 
 def serve(settings: ServerSettings, environment: Mapping[str, str]) -> None:
-    """Check the model, run the model server until it is asked to stop; returns after a clean stop.
+    """Run the model server and its front until they are asked to stop; returns after a clean stop.
 
     Raises `ServeError` in every other case. No process is left behind.
     """
     started = time.monotonic()
+    _append_to_log()
     _check_port(settings.address, settings.port)
-    java = _find_java(environment)
+    java, nginx = _find_programs(environment)
     with _private_folder() as folder, Children() as children:
-        if not _check_model(children, settings, environment):
-            return
+        readiness = Readiness(folder / "ready")
+        readiness.folder.mkdir()
         server = children.start(
-            server_command(java, settings, folder), server_environment(settings, environment, folder)
+            server_command(java, settings, folder),
+            server_environment(settings, environment, readiness.folder),
         )
-        if not _wait_until_ready(children, server, settings, folder):
+        if not _wait_until_ready(children, server, settings, readiness):
+            return
+        _ask_once(_socket(folder), settings)
+        front = children.start(front_command(nginx, settings, folder, socket=_socket(folder)), environment)
+        if not _wait_until_listening(children, front, settings):
             return
         print(
             f"serve: ready on port {settings.port} after {time.monotonic() - started:.1f} s, "
             f"{settings.workers} workers × {settings.threads_per_worker} threads",
             flush=True,
         )
-        _watch(children, server)
+        stop = _watch(children, server, front, settings, readiness)
+        print(f"serve: stopping on {stop.signal.name}", flush=True)
+        children.stop(front, grace=DRAIN_SECONDS + 1, request=signal.SIGQUIT)  # answers what it has accepted
+        children.stop(server, grace=_STOP_GRACE)
+
+
+def _append_to_log() -> None:
+    """Let everything that is written to standard output go to its end: nginx opens it a second time."""
+    fcntl.fcntl(1, fcntl.F_SETFL, fcntl.fcntl(1, fcntl.F_GETFL) | os.O_APPEND)
 
 
 def _check_port(address: str, port: int) -> None:
@@ -70,10 +97,10 @@ def _check_port(address: str, port: int) -> None:
             ) from error
 
 
-def _find_java(environment: Mapping[str, str]) -> Path:
+def _find_programs(environment: Mapping[str, str]) -> tuple[Path, Path]:
     try:
-        return find_java(environment)
-    except JavaNotFoundError as error:
+        return find_java(environment), find_nginx(environment)
+    except (JavaNotFoundError, NginxNotFoundError) as error:
         raise ServeError(str(error)) from error
 
 
@@ -103,60 +130,109 @@ def _check_executable(folder: str) -> None:
         )
 
 
-def _check_model(children: Children, settings: ServerSettings, environment: Mapping[str, str]) -> bool:
-    """Run the self-test; False when a stop was requested meanwhile."""
-    command = [sys.executable, "-m", "predictor.selftest", str(settings.model_dir)]
-    outcome = children.wait(children.start(command, _python_environment(settings, environment)))
-    if isinstance(outcome, Ended) and outcome.code != 0:
-        raise ServeError(f"the model in {settings.model_dir} was refused; the server is not started")
-    return isinstance(outcome, Ended)
-
-
-def _wait_until_ready(children: Children, server: int, settings: ServerSettings, folder: Path) -> bool:
-    """Wait until every worker has loaded the model; False when a stop was requested meanwhile.
-
-    The workers say so themselves, by a file each: to the management API every worker is READY from the start.
-    """
+def _wait_until_ready(
+    children: Children, server: int, settings: ServerSettings, readiness: Readiness
+) -> bool:
+    """Wait until every worker has loaded the model; False when a stop was requested meanwhile."""
     deadline = time.monotonic() + settings.startup_timeout
-    while len(list(_ready_folder(folder).iterdir())) < settings.workers:
+    while readiness.workers() < settings.workers:
+        _raise_failure(readiness)
         if time.monotonic() > deadline:
             raise ServeError(
                 f"the workers did not load the model within {settings.startup_timeout} s; the log above says "
                 "why. SAGEMAKER_STARTUP_TIMEOUT sets the limit."
             )
-        outcome = children.wait(server, timeout=0.05)
-        if outcome is not None:
-            _finish(children, server, outcome)
+        outcome = children.wait(server, timeout=0.02)
+        if isinstance(outcome, Ended):
+            raise _died("the model server", outcome)
+        if outcome:
             return False
     return True
 
 
-def _watch(children: Children, server: int) -> None:
-    outcome = children.wait(server)
-    if outcome is not None:
-        _finish(children, server, outcome)
+def _ask_once(path: Path, settings: ServerSettings) -> None:
+    """Have one picture answered, all the way through the model server."""
+    connection = _UnixConnection(path, timeout=settings.response_timeout)
+    try:
+        connection.request("POST", "/invocations", _PICTURE, {"Content-Type": "image/png"})
+        answer = connection.getresponse()
+        if answer.status != http.HTTPStatus.OK:
+            raise ServeError(f"the first request was answered {answer.status}; the log above says why")
+    except (OSError, http.client.HTTPException) as error:
+        raise ServeError(f"the first request was not answered: {error}; the log above says why") from error
+    finally:
+        connection.close()
 
 
-def _finish(children: Children, server: int, outcome: Ended | StopRequested) -> None:
-    """Stop the server if that was asked for; raise if it ended by itself."""
-    if isinstance(outcome, Ended):
-        how = (
-            f"was killed by signal {-outcome.code}" if outcome.code < 0 else f"ended with code {outcome.code}"
-        )
-        raise ServeError(f"the model server {how}; nothing is served any more. The log above may say why.")
-    print(f"serve: stopping on {outcome.signal.name}", flush=True)
-    children.stop(server, grace=_STOP_GRACE)
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP to a socket in the file system."""
+
+    def __init__(self, path: Path, *, timeout: float) -> None:
+        super().__init__("model", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
 
 
-def _ready_folder(folder: Path) -> Path:
-    return folder / "ready"
+def _wait_until_listening(children: Children, front: int, settings: ServerSettings) -> bool:
+    """Wait until nginx accepts connections; False when a stop was requested meanwhile."""
+    while True:
+        outcome = children.wait(front, timeout=0.01)
+        if isinstance(outcome, Ended):
+            raise _died("nginx", outcome)
+        if outcome:
+            return False
+        with socket.socket() as probe:
+            host = "127.0.0.1" if settings.address == "0.0.0.0" else settings.address  # noqa: S104
+            if probe.connect_ex((host, settings.port)) == 0:
+                return True
+
+
+def _watch(
+    children: Children, server: int, front: int, settings: ServerSettings, readiness: Readiness
+) -> StopRequested:
+    """Watch until a stop is requested; raises `ServeError` once requests can no longer be answered."""
+    names = {server: "the model server", front: "nginx"}
+    complete = time.monotonic()
+    while True:
+        outcome = children.wait(server, front, timeout=_LOOK_SECONDS)
+        if isinstance(outcome, Ended):
+            raise _died(names[outcome.process], outcome)
+        if outcome:
+            return outcome
+        _raise_failure(readiness)
+        alive = readiness.workers()
+        if alive >= settings.workers:
+            complete = time.monotonic()
+        elif time.monotonic() - complete > _RECOVERY_SECONDS:
+            raise ServeError(
+                f"only {alive} of {settings.workers} workers are alive, and the model server has not brought "
+                f"the others back within {_RECOVERY_SECONDS:g} s. The log above may say why."
+            )
+
+
+def _raise_failure(readiness: Readiness) -> None:
+    if reason := readiness.failure():
+        raise ServeError(reason)
+
+
+def _died(name: str, outcome: Ended) -> ServeError:
+    how = f"was killed by signal {-outcome.code}" if outcome.code < 0 else f"ended with code {outcome.code}"
+    return ServeError(f"{name} {how}; nothing is served any more. The log above may say why.")
+
+
+def _socket(folder: Path) -> Path:
+    return folder / "model-server.sock"
 
 
 def server_configuration(settings: ServerSettings, folder: Path) -> str:
     """The content of multi-model-server's configuration file."""
     values = {
-        "inference_address": f"http://{settings.address}:{settings.port}",
-        "management_address": f"unix:{folder}/management.sock",  # only this user can reach it
+        "inference_address": f"unix:{_socket(folder)}",  # in a folder that only this user can enter
+        "management_address": f"unix:{folder}/management.sock",
         "model_store": folder / "store",
         # An empty folder: the server puts it on the workers' PYTHONPATH, and a model is data, not code.
         "load_models": f"{MODEL_NAME}={MODEL_NAME}",
@@ -174,8 +250,9 @@ def server_configuration(settings: ServerSettings, folder: Path) -> str:
 
 def server_command(java: Path, settings: ServerSettings, folder: Path) -> list[str]:
     """Write the configuration into `folder`; return the command that `multi-model-server --start` runs."""
-    _ready_folder(folder).mkdir()
     (folder / "store" / MODEL_NAME).mkdir(parents=True)
+    hosts = folder / "hosts"  # else log4j asks the network for the machine's own name, and complains
+    hosts.write_text(f"127.0.0.1 localhost {socket.gethostname()}\n")
     configuration = folder / "server.properties"
     configuration.write_text(server_configuration(settings, folder))
     package = importlib.util.find_spec("mms")
@@ -188,6 +265,7 @@ def server_command(java: Path, settings: ServerSettings, folder: Path) -> list[s
         f"-Djava.io.tmpdir={folder}",
         f"-Dlog4j.configurationFile={(Path(__file__).parent / 'log4j2.xml').as_uri()}",
         "-Dlog4j2.disableJmx=true",
+        f"-Djdk.net.hosts.file={hosts}",
         "-XX:+UseSerialGC",  # it passes bytes on: the smallest collector and the quick compiler suffice
         "-XX:TieredStopAtLevel=1",
         *settings.java_options,
@@ -202,23 +280,16 @@ def server_command(java: Path, settings: ServerSettings, folder: Path) -> list[s
 
 
 def server_environment(
-    settings: ServerSettings, environment: Mapping[str, str], folder: Path
+    settings: ServerSettings, environment: Mapping[str, str], readiness: Path
 ) -> dict[str, str]:
     """The environment of Java and, through it, of the workers."""
     kept = {name: value for name, value in environment.items() if not name.startswith("MMS_")}
-    return _python_environment(settings, kept) | {
-        "TMPDIR": str(folder),
-        "LOG_LOCATION": str(folder),
-        "SAGEMAKER_PROGRAM": "inference.py",
-        READY_VARIABLE: str(_ready_folder(folder)),
-    }
-
-
-def _python_environment(settings: ServerSettings, environment: Mapping[str, str]) -> dict[str, str]:
-    path = os.pathsep.join(filter(None, [str(_CODE_FOLDER), environment.get("PYTHONPATH")]))
-    return {
-        **environment,
-        "PYTHONPATH": path,
+    return kept | {
+        "TMPDIR": str(readiness.parent),
+        "LOG_LOCATION": str(readiness.parent),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(_CODE_FOLDER), kept.get("PYTHONPATH")])),
         "PYTHONUNBUFFERED": "1",
+        "SAGEMAKER_PROGRAM": "inference.py",
         THREADS_VARIABLE: str(settings.threads_per_worker),
+        FOLDER_VARIABLE: str(readiness),
     }

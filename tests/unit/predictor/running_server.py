@@ -8,7 +8,9 @@ import random
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections import Counter
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -52,6 +54,74 @@ class Answer:
         return json.loads(self.body)
 
 
+class Clients:
+    """Clients that ask one picture after the other, each on its own connection, until the server is gone."""
+
+    def __init__(self, port: int, body: bytes, *, count: int) -> None:
+        self.statuses: Counter[int] = Counter()
+        self.refused = 0
+        self.lost: list[str] = []  # a request that got no whole answer
+        self._port, self._body = port, body
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._threads = [threading.Thread(target=self._ask_on) for _ in range(count)]
+
+    def __enter__(self) -> "Clients":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+
+    def wait_for_answers(self, count: int, timeout: float = 60) -> None:
+        """Wait until `count` more requests are answered."""
+        enough = self.statuses.total() + count
+        deadline = time.monotonic() + timeout
+        while self.statuses.total() < enough:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"only {self.statuses} and {self.lost} within {timeout} s")
+            time.sleep(0.01)
+
+    def _ask_on(self) -> None:
+        connection = None
+        while not self._ended.is_set() or connection:
+            try:
+                connection = connection or self._connect()
+            except ConnectionRefusedError:
+                with self._lock:
+                    self.refused += 1
+                return
+            connection = self._ask(connection)
+            if self._ended.is_set() and connection:
+                connection.close()
+                return
+
+    def _connect(self) -> http.client.HTTPConnection:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+        connection.connect()
+        return connection
+
+    def _ask(self, connection: http.client.HTTPConnection) -> http.client.HTTPConnection | None:
+        """Send one request; return the connection if it can be used again."""
+        try:
+            connection.request("POST", "/invocations", self._body, {"Content-Type": "image/jpeg"})
+            answer = connection.getresponse()
+            answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            with self._lock:
+                self.lost.append(repr(error))
+            connection.close()
+            return None
+        with self._lock:
+            self.statuses[answer.status] += 1
+        return None if answer.will_close else connection
+
+
 class RunningServer:
     """`serve.py` running on a port of its own; killed at the end of its `with` block."""
 
@@ -86,12 +156,20 @@ class RunningServer:
             time.sleep(0.05)
 
     def descendants(self) -> list[psutil.Process]:
-        """Java and the workers."""
+        """Java, the workers, and nginx with its one."""
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def java(self) -> psutil.Process:
         """The model server's Java process."""
         return next(process for process in self.descendants() if process.name() == "java")
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes that have the model; the model server starts each as the child of another."""
+        return [process for child in self.java().children() for process in child.children()]
+
+    def nginx(self) -> psutil.Process:
+        """The one of nginx's processes that starts the others."""
+        return next(process for process in self.descendants() if process.name() == "nginx")
 
     def ask(
         self, body: bytes = b"", *, path: str = "/invocations", method: str = "POST", **headers: str

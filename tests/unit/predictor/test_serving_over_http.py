@@ -130,30 +130,59 @@ def test_19_megabytes_are_taken_and_21_are_413(server: RunningServer, jpeg: byte
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status"),
+    ("method", "path", "status", "code"),
     [
-        *((method, "/invocations", 200) for method in ("GET", "PUT", "DELETE")),
-        *(("POST", path, 200) for path in ("/predictions/model", "/models/model/invoke", "/model/predict")),
-        ("OPTIONS", "/", 200),
-        ("OPTIONS", "/invocations", 200),
-        ("GET", "/api-description", 200),
-        ("POST", "/ping", 200),
-        ("GET", "/", 405),
-        ("GET", "/models", 404),
-        ("POST", "/predictions/other", 404),
-        ("POST", "/invocations?x=%zz", 500),
+        *(
+            (method, "/invocations", 405, "method_not_allowed")
+            for method in ("GET", "PUT", "DELETE", "OPTIONS")
+        ),
+        ("POST", "/ping", 405, "method_not_allowed"),
+        ("POST", "/execution-parameters", 405, "method_not_allowed"),
+        *(
+            (method, path, 404, "not_found")
+            for method in ("GET", "POST", "OPTIONS")
+            for path in (
+                "/",
+                "/models",
+                "/predictions/model",
+                "/api-description",
+                "/invocations/x",
+                "//ping/..",
+            )
+        ),
     ],
 )
-def test_the_model_server_routes_as_the_page_says(
-    server: RunningServer, jpeg: bytes, method: str, path: str, status: int
+def test_only_the_pages_requests_are_let_through(
+    server: RunningServer, jpeg: bytes, *, method: str, path: str, status: int, code: str
 ) -> None:
     answer = server.ask(jpeg, method=method, path=path, Content_Type="image/jpeg")
-    assert answer.status == status
+    assert (answer.status, answer.json()["error"]["code"]) == (status, code)
 
 
-def test_a_form_that_does_not_decode_gets_the_model_servers_own_error(server: RunningServer) -> None:
-    answer = server.ask(b"\xff\xfe=%zz", Content_Type="application/x-www-form-urlencoded")
-    assert (answer.status, answer.json()["code"]) == (500, 500)
+def test_a_query_is_ignored(server: RunningServer, jpeg: bytes) -> None:
+    assert server.ask(jpeg, path="/invocations?x=%zz", Content_Type="image/jpeg").status == 200
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x"]
+)
+def test_a_form_is_415(server: RunningServer, content_type: str) -> None:
+    answer = server.ask(b"\xff\xfe=%zz", Content_Type=content_type)
+    assert (answer.status, answer.json()["error"]["code"]) == (415, "unsupported_media_type")
+
+
+def test_batch_transform_learns_how_much_to_send(server: RunningServer) -> None:
+    answer = server.ask(method="GET", path="/execution-parameters")
+    assert answer.json() == {
+        "MaxConcurrentTransforms": 2,
+        "BatchStrategy": "SINGLE_RECORD",
+        "MaxPayloadInMB": 20,
+    }
+
+
+def test_headers_above_16_kib_are_400(server: RunningServer) -> None:
+    answer = server.ask(method="GET", path="/ping", X_Long="x" * 20_000)
+    assert (answer.status, answer.json()["error"]["code"]) == (400, "bad_request")
 
 
 def test_what_is_not_http_is_400(server: RunningServer) -> None:
@@ -173,14 +202,33 @@ def test_the_server_still_answers_after_all_that(server: RunningServer, jpeg: by
     assert all(server.ask(jpeg, Content_Type="image/jpeg").status == 200 for _ in range(20))
 
 
-def test_the_log_has_the_requests_but_no_pings(server: RunningServer, jpeg: bytes) -> None:
+def test_a_request_is_one_line_of_json_in_the_log_and_a_ping_none(server: RunningServer, jpeg: bytes) -> None:
     server.ask(method="GET", path="/ping")
-    server.ask(jpeg, Content_Type="image/jpeg")
+    answer = server.ask(jpeg, path='/invocations?"', Content_Type="image/jpeg")
     log = server.log.read_text()
-    assert '"POST /invocations HTTP/1.1" 200' in log
-    assert "GET /ping" not in log
-    assert "[METRICS]" not in log
+    (line,) = (line for line in log.splitlines() if answer.headers["x-request-id"] in line)
+    entry = json.loads(line)
+    assert (entry["method"], entry["path"], entry["status"]) == ("POST", "/invocations", 200)
+    assert entry["bytes_in"] > len(jpeg)
+    assert 0 < entry["server_ms"] <= entry["ms"] + 1 < 10_000
+    assert '"method":"GET","path":"/ping"' not in log
     assert "Traceback" not in log
+
+
+@pytest.mark.parametrize(
+    ("level", "logged"),
+    [("DEBUG", {200, 400, 404}), ("INFO", {400, 404}), ("WARNING", {400, 404}), ("ERROR", set())],
+)
+def test_log_level_chooses_the_requests_that_are_logged(
+    base_folder: Path, level: str, logged: set[int]
+) -> None:
+    with RunningServer(base_folder, LOG_LEVEL=level, SAGEMAKER_MODEL_SERVER_WORKERS="1") as running:
+        running.wait_until_ready()
+        running.ask(method="GET", path="/ping")
+        running.ask(b"x", Content_Type="image/jpeg")
+        running.ask(path="/x")
+    lines = [line for line in running.log.read_text().splitlines() if line.startswith("{")]
+    assert {json.loads(line)["status"] for line in lines} == logged
 
 
 def test_only_the_port_given_is_open_to_the_network(server: RunningServer) -> None:
