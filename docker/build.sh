@@ -10,7 +10,7 @@ set -eu
 image=$1
 case $image in
   train) budget_mb=7000 ;;
-  serve) budget_mb=700 ;;
+  serve) budget_mb=450 ;;
   *) echo "usage: docker/build.sh train|serve" >&2; exit 2 ;;
 esac
 budget_mb=${BUDGET_MB:-$budget_mb}

@@ -2,9 +2,11 @@
 #
 #   base ─┬─ java                                   JDK → jlink → /opt/java (50 MB)
 #         │    └──────────────┐
-#         └─ python ─┬─ environment                 uv, wheels → /opt/venv
+#         └─ python ─┬─ nginx                       the program alone → /usr/sbin/nginx
+#                    ├─ environment                 uv, wheels, less what a CPU never loads → /opt/venv
+#                    ├─ code                        the wing → /opt/serve
 #                    │        │
-#                    └──── image                    Python, /opt/java, /opt/venv, code
+#                    └──── image                    Python, nginx, /opt/java, /opt/venv, /opt/serve
 #
 # The same inputs give the same layers: every step has one fixed date (docker/settle.sh) and
 # hash-locked wheels.
@@ -33,6 +35,18 @@ RUN --mount=type=bind,source=docker/settle.sh,target=/dev/shm/settle.sh \
     && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends --no-upgrade ca-certificates python3 \
     && sh /dev/shm/settle.sh end
 
+# ─── nginx: Debian's, without the services, tools and pages that its package brings ──────────────────
+FROM python AS nginx
+ARG SOURCE_DATE_EPOCH=1767225600
+WORKDIR /build
+RUN apt-get update -q \
+    && apt-get -o APT::Sandbox::User=root download -q nginx \
+    && dpkg -x nginx_*.deb package \
+    && install -D package/usr/sbin/nginx /out/usr/sbin/nginx \
+    && install -D -m 644 package/usr/share/doc/nginx/copyright /out/usr/share/doc/nginx/copyright \
+    && /out/usr/sbin/nginx -v \
+    && find /out -exec touch --no-dereference --date "@$SOURCE_DATE_EPOCH" {} +
+
 # ─── environment: every wheel by its hash ────────────────────────────────────────────────────────────
 FROM python AS environment
 ARG SOURCE_DATE_EPOCH=1767225600
@@ -46,6 +60,12 @@ RUN --mount=type=secret,id=ca_bundle \
     && /build/.tools/uv venv --quiet --python /usr/bin/python3 /opt/venv \
     && /build/.tools/uv pip install --python /opt/venv --no-deps --require-hashes --compile-bytecode \
         --build-constraints /build/build-constraints.txt --requirements /build/serve.txt \
+    && cd /opt/venv/lib/python3.11/site-packages \
+    # OpenVINO for other devices and other networks' formats: 82 of its 178 MB.
+    && rm -rf openvino/libs/libopenvino_intel_[gn]pu_* openvino/libs/cache.json openvino/libs/libopenvino_auto_* \
+        openvino/libs/libopenvino_hetero_* openvino/frontend/*/py_*.so openvino/include openvino/cmake \
+    && find openvino/libs -name "libopenvino_*_frontend.so*" ! -name "libopenvino_ir_*" -delete \
+    && find numpy -type d -name tests -prune -exec rm -rf {} + \
     && mkdir -p /out/opt && mv /opt/venv /out/opt/ \
     && find /out -exec touch --no-dereference --date "@$SOURCE_DATE_EPOCH" {} +
 
@@ -60,6 +80,7 @@ RUN find /out -type d -exec chmod 755 {} + && find /out -type f -exec chmod 644 
 # ─── image ───────────────────────────────────────────────────────────────────────────────────────────
 FROM python AS image
 COPY --from=java /out /
+COPY --from=nginx /out /
 COPY --from=environment /out /
 COPY --from=code /out /
 
