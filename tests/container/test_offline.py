@@ -26,21 +26,36 @@ def jpeg_of(split: str) -> Path:
     return min((DRAWN / split).rglob("*.jpg")).relative_to(DRAWN)
 
 
-def test_the_endpoint_answers_without_a_network(
+LOCKED = {"network_mode": "none", "read_only": True, "tmpfs": {"/tmp": "exec"}, "cap_drop": ["ALL"]}  # noqa: S108
+
+
+def test_the_endpoint_answers_the_same_however_little_it_may(
     demo: DemoRun, engine: docker.DockerClient, containers: list[Container]
 ) -> None:
-    volumes = folder(demo.job / "model", "/opt/ml/model") | folder(DRAWN, "/data")
-    server = engine.containers.run(SERVE, "serve", volumes=volumes, network_mode="none", detach=True)
-    containers.append(server)
+    answers = []
+    for settings in ({"network_mode": "none"}, LOCKED, LOCKED | {"user": "12345:12345"}, {"user": "12345"}):
+        volumes = folder(demo.job / "model", "/opt/ml/model") | folder(DRAWN, "/data")
+        server = engine.containers.run(SERVE, "serve", volumes=volumes, detach=True, **settings)
+        containers.append(server)
+        wait_until_ready(server)
+        code, output = server.exec_run(["python", "-c", ASK, f"/data/{jpeg_of('test')}"])
+        assert code == 0, output.decode()
+        answers.append(json.loads(output))
+        server.stop(timeout=25)
+        assert server.wait()["StatusCode"] == 0
+        assert "Exception" not in server.logs().decode()
+
+    assert len(answers[0]["predictions"][0]["top"]) == 5
+    assert all(answer == answers[0] for answer in answers)
+
+
+def wait_until_ready(server: Container) -> None:
+    """Wait for the server's own word."""
     deadline = time.monotonic() + 120
     while "ready on port 8080" not in server.logs().decode():
-        assert time.monotonic() < deadline, server.logs().decode()
-        time.sleep(0.2)
-
-    code, output = server.exec_run(["python", "-c", ASK, f"/data/{jpeg_of('test')}"])
-
-    assert code == 0, output.decode()
-    assert len(json.loads(output)["predictions"][0]["top"]) == 5
+        server.reload()
+        assert server.status == "running" and time.monotonic() < deadline, server.logs().decode()
+        time.sleep(0.1)
 
 
 def test_the_endpoint_stops_when_asked(
@@ -50,10 +65,7 @@ def test_the_endpoint_stops_when_asked(
         SERVE, "serve", volumes=folder(demo.job / "model", "/opt/ml/model"), detach=True
     )
     containers.append(server)
-    while "ready on port 8080" not in server.logs().decode():
-        server.reload()
-        assert server.status == "running", server.logs().decode()
-        time.sleep(0.2)
+    wait_until_ready(server)
 
     server.stop(timeout=25)
 
