@@ -108,6 +108,18 @@ def test_a_stop_under_load_loses_nothing_that_was_accepted(base_folder: Path, jp
     assert clients.refused == 32
 
 
+def test_more_requests_than_may_wait_are_503_and_the_others_are_answered(
+    base_folder: Path, jpeg: bytes
+) -> None:
+    with RunningServer(base_folder, SAGEMAKER_MODEL_SERVER_WORKERS="1") as running:
+        running.wait_until_ready()
+        with Clients(running.port, jpeg, count=150) as clients:
+            clients.wait_for_answers(2_000)
+        assert running.ask(jpeg, Content_Type="image/jpeg").status == 200
+    assert set(clients.statuses) == {200, 503}
+    assert not clients.lost
+
+
 def test_the_end_of_nginx_ends_the_server(second_server: RunningServer) -> None:
     second_server.nginx().kill()
     assert second_server.process.wait(timeout=10) == 1
