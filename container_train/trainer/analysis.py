@@ -11,7 +11,7 @@ from trainer.failures import DataError
 from trainer.findings import Finding, read_findings, write_findings
 from trainer.report import write_report
 from trainer.rules import RULES, Watchers
-from trainer.trial_steps import is_trial, saved_steps
+from trainer.trial_steps import saved_steps, trials_below
 
 _LARGEST = 50_000_000  # bytes of a file that is taken over from a job's results
 
@@ -24,7 +24,7 @@ def analyse(data: Path | None, tensors: Path | None, output: Path) -> list[Findi
     """
     if tensors is None and data is not None and (data / "tensors").is_dir():
         tensors = data / "tensors"
-    trials = _trials(tensors) if tensors is not None else []
+    trials = trials_below(tensors) if tensors is not None else []
     if tensors is not None and not trials:
         raise DataError(f"{tensors} holds no tensors: smdebug's trials have a folder `events`")
     if data is None and not trials:
@@ -53,10 +53,6 @@ def _told(folder: Path) -> list[Finding]:
     except (OSError, ValueError, TypeError, KeyError) as error:
         print(f"warning: findings.json of the job is left out: {error}", file=sys.stderr, flush=True)
         return []
-
-
-def _trials(folder: Path) -> list[Path]:
-    return [each for each in (folder, *sorted(folder.glob("*"))) if is_trial(each)]
 
 
 def _take_over(data: Path, output: Path) -> None:

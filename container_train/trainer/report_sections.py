@@ -312,7 +312,8 @@ def _read_trials(folder: Path, tensors: Path | None, read: "list[Curves]") -> It
         yield Note("No tensors were saved: the debugger was switched off.")
         return
     try:  # smdebug takes a second, and is not there where the debugger is never used
-        from trainer.report_tensors import read_curves, trials_below  # noqa: PLC0415
+        from trainer.report_tensors import read_curves  # noqa: PLC0415
+        from trainer.trial_steps import trials_below  # noqa: PLC0415
     except (ImportError, TrainerError) as error:
         raise Missing(f"The saved tensors cannot be read: {scrubbed(error)}.") from None
     trials = trials_below(tensors)

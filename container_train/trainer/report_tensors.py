@@ -15,12 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trainer.smdebug_support import Event
+from trainer.smdebug_support import DecodeError, Event
+from trainer.training_rule import LOSS
 
-# `smdebug_support` chooses protobuf's implementation, and comes first.
-from google.protobuf.message import DecodeError  # isort: skip
-
-_LOSS = re.compile(r"[Ll]oss_(?!input).*output")
 _WEIGHT = re.compile(r"^[^/]*(weight|bias)$")
 _NETWORK = re.compile(r"^[A-Z][A-Za-z0-9]*_")  # smdebug begins names with the network's class
 _L2 = "smdebug/reductions/l2/"
@@ -87,13 +84,6 @@ class _Save:
     places: Mapping[str, tuple[int, int]]
 
 
-def trials_below(folder: Path) -> list[Path]:
-    """`folder` where it is a trial itself, else its sub-folders that are."""
-    candidates = [folder, *sorted(folder.iterdir())] if folder.is_dir() else []
-    found = [each for each in candidates if (each / "index").is_dir()]
-    return found[:1] if found[:1] == [folder] else found
-
-
 def read_curves(trial: Path, member: str) -> Curves:
     """Everything that can be read of the trial."""
     curves = Curves(member)
@@ -155,7 +145,7 @@ def _read(saves: Sequence[_Save], take: Callable[[_Save, bytes], None], damaged:
 def _take_loss(losses: dict[int, float]) -> Callable[[_Save, bytes], None]:
     def take(save: _Save, content: bytes) -> None:
         for name in save.places:
-            if _LOSS.search(name) and "/" not in name:
+            if LOSS.search(name) and "/" not in name:
                 losses[save.step] = float(_value(name, save, content).mean())
 
     return take

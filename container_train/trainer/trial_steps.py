@@ -109,6 +109,13 @@ def is_trial(folder: Path) -> bool:
     return (folder / "events").is_dir()
 
 
+def trials_below(folder: Path) -> list[Path]:
+    """`folder` where it is a trial itself, else its sub-folders that are, by name."""
+    if is_trial(folder):
+        return [folder]
+    return [each for each in sorted(folder.glob("*")) if is_trial(each)]
+
+
 def saved_steps(folder: Path) -> Iterator[SavedStep]:
     """The steps of the trial in `folder`, in order; of several workers, what the first of them saved.
 
