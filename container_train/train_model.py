@@ -4,8 +4,7 @@
 
 Keeps the epoch that is best on valid/, answers test/ once with it, and leaves the model artifact in
 --model-dir; predictions, the quarantine report, the tensors that rules have looked at, and report/report.html
-in --output-data-dir. Exit codes: 0 done,
-1 the work failed, 2 a setting is wrong.
+in --output-data-dir. Exit codes: 0 done, 1 the work failed, 2 a setting is wrong.
 """
 
 import os

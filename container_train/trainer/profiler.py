@@ -1,6 +1,6 @@
 """Where the time of a training goes: by phase and by step, beside how busy the machine was, and as a trace.
 
-Called by `trainer.engine` around what it does, and by `trainer.job`, which has `profile.json` written and
+Called by `trainer.engine` around what it does, and by `trainer.observation`, which writes `profile.json` and
 asks `trainer.bottlenecks` for a verdict. All times are of this process, on the thread that trains.
 
 On a processor a phase's time is what passes in it, and "other" is what is left of the epoch. A GPU works
