@@ -49,20 +49,21 @@ class Preprocessing:
 
 
 @dataclass(frozen=True)
-class EngineFiles:
-    """The OpenVINO IR of one precision."""
-
-    model: Path
-    weights: Path
-
-
-@dataclass(frozen=True)
 class SelfTest:
     """Two stored inputs, their logits, and the largest difference in probability allowed."""
 
     images: Path
     logits: Path
     tolerance: float
+
+
+@dataclass(frozen=True)
+class EngineFiles:
+    """The OpenVINO IR of one precision, and what it has to answer."""
+
+    model: Path
+    weights: Path
+    selftest: SelfTest
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class Artifact:
     classes: tuple[BreedClass, ...]
     preprocessing: Preprocessing
     engines: Mapping[str, EngineFiles]
+    precision: str  # of the engine that training chose, a key of `engines`
     selftest: SelfTest
     input_name: str
     output_name: str
@@ -148,12 +150,15 @@ def read_artifact(folder: Path) -> Artifact:
     classes = _read_classes(description)
     _check_shape(description, "input", [None, 3, preprocessing.crop, preprocessing.crop])
     _check_shape(description, "output", [None, len(classes)])
+    selftest = _read_selftest(description, listed)
+    engines = _read_engines(description, listed, selftest)
     return Artifact(
         folder=folder,
         classes=classes,
         preprocessing=preprocessing,
-        engines=_read_engines(description, listed),
-        selftest=_read_selftest(description, listed),
+        engines=engines,
+        precision=_read_precision(description, engines),
+        selftest=selftest,
         input_name=description.text("input", "name"),
         output_name=description.text("output", "name"),
     )
@@ -288,11 +293,14 @@ def _listed_file(description: _Description, listed: dict[str, Path], *keys: str)
     return listed[name]
 
 
-def _read_engines(description: _Description, listed: dict[str, Path]) -> dict[str, EngineFiles]:
+def _read_engines(
+    description: _Description, listed: dict[str, Path], selftest: SelfTest
+) -> dict[str, EngineFiles]:
     engines = {
         precision: EngineFiles(
             model=_listed_file(description, listed, "engines", precision, "model"),
             weights=_listed_file(description, listed, "engines", precision, "weights"),
+            selftest=_engine_selftest(description, listed, precision, selftest),
         )
         for precision in description.object("engines")
     }
@@ -301,12 +309,36 @@ def _read_engines(description: _Description, listed: dict[str, Path]) -> dict[st
     return engines
 
 
+def _engine_selftest(
+    description: _Description, listed: dict[str, Path], precision: str, common: SelfTest
+) -> SelfTest:
+    """An engine's own answers for the common pictures; only f32 is held against the trained model's."""
+    if precision == "f32":
+        return common
+    keys = ("engines", precision, "selftest")
+    logits = _listed_file(description, listed, *keys, "logits")
+    return SelfTest(common.images, logits, _tolerance(description, *keys, "tolerance"))
+
+
+def _read_precision(description: _Description, engines: Mapping[str, EngineFiles]) -> str:
+    if "precision" not in description.content:  # an artifact from before there was a choice
+        return "f32"
+    chosen = description.text("precision", "chosen")
+    if chosen not in engines:
+        raise description.wrong(f"`precision.chosen` is {chosen!r}, which `engines` does not have")
+    return chosen
+
+
 def _read_selftest(description: _Description, listed: dict[str, Path]) -> SelfTest:
-    tolerance = description.get("selftest", "tolerance")
-    if not _is_finite(tolerance) or not 0 < tolerance < 1:
-        raise description.wrong(f"`selftest.tolerance` is {tolerance!r}, not a difference in probability")
     return SelfTest(
         images=_listed_file(description, listed, "selftest", "images"),
         logits=_listed_file(description, listed, "selftest", "logits"),
-        tolerance=float(tolerance),
+        tolerance=_tolerance(description, "selftest", "tolerance"),
     )
+
+
+def _tolerance(description: _Description, *keys: str) -> float:
+    tolerance = description.get(*keys)
+    if not _is_finite(tolerance) or not 0 < tolerance < 1:
+        raise description.wrong(f"`{'.'.join(keys)}` is {tolerance!r}, not a difference in probability")
+    return float(tolerance)

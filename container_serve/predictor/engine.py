@@ -4,6 +4,7 @@ Called by `predictor.model`. Pictures are inferred one by one on a network compi
 measured as fast as batches, and a picture's answer cannot depend on its neighbours.
 """
 
+import functools
 import queue
 from pathlib import Path
 from typing import Any
@@ -12,54 +13,92 @@ import numpy as np
 import openvino
 from numpy.typing import NDArray
 
-from predictor.artifact import Artifact, ArtifactError
+from predictor.artifact import Artifact, ArtifactError, EngineFiles
 
 Logits = NDArray[np.float32]
 
+_BF16_TOLERANCE = 0.05  # in probability, of the f32 network computed in bf16
+
 
 class Engine:
-    """A compiled network; `infer` may be called from as many threads as there are streams."""
+    """A compiled network; may be asked from as many threads as there are streams.
 
-    def __init__(self, artifact: Artifact, *, threads: int, streams: int = 1) -> None:
-        """Compile the f32 network for `streams` parallel requests on `threads` threads in all."""
+    `precision` is the one in use: `int8`, `bf16` or `f32`.
+    """
+
+    def __init__(
+        self, artifact: Artifact, *, threads: int, streams: int = 1, precision: str | None = None
+    ) -> None:
+        """Compile for `streams` parallel requests on `threads` threads in all.
+
+        `precision` is the artifact's own choice unless told otherwise. Raises `ArtifactError` for one that
+        the artifact or this processor does not have.
+        """
+        self.precision = precision or artifact.precision
         self._shape = artifact.input_shape
         self._classes = len(artifact.classes)
-        compiled = _compile(artifact, threads=threads, streams=streams)
+        statistics = (artifact.preprocessing.mean, artifact.preprocessing.std)
+        self._mean, self._std = (np.array(each, dtype=np.float32) * np.float32(255) for each in statistics)
+        compiled = _compile(artifact, precision=self.precision, threads=threads, streams=streams)
         self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(streams):
             self._requests.put(compiled.create_infer_request())
 
     def infer(self, images: NDArray[np.float32]) -> Logits:
         """Normalised images, float32 `(N, 3, S, S)`, to raw logits, float32 `(N, classes)`."""
-        logits = np.empty((len(images), self._classes), dtype=np.float32)
+        return self._infer(images.transpose(0, 2, 3, 1) * self._std + self._mean)
+
+    def infer_pixels(self, pixels: NDArray[np.uint8]) -> Logits:
+        """Pixels as decoded, uint8 `(N, S, S, 3)` RGB, to raw logits, float32 `(N, classes)`."""
+        return self._infer(pixels)
+
+    def _infer(self, pictures: NDArray[Any]) -> Logits:
+        logits = np.empty((len(pictures), self._classes), dtype=np.float32)
         request = self._requests.get()
         try:
-            for row, image in enumerate(images):
-                request.infer([np.ascontiguousarray(image[np.newaxis])], share_inputs=True)
+            for row, picture in enumerate(pictures):
+                request.infer(
+                    [np.ascontiguousarray(picture[np.newaxis], dtype=np.float32)], share_inputs=True
+                )
                 logits[row] = request.get_output_tensor(0).data[0]
         finally:
             self._requests.put(request)
         return logits
 
 
-def _compile(artifact: Artifact, *, threads: int, streams: int) -> Any:
-    files = artifact.engines["f32"]
-    core = openvino.Core()
+@functools.cache
+def _core() -> Any:
+    """The process's one `openvino.Core`; two that go in the order they came break the handling of signals."""
+    return openvino.Core()
+
+
+def engine_files(artifact: Artifact, precision: str) -> EngineFiles:
+    """The network that is computed in `precision`; bf16 is the f32 one. Raises `ArtifactError`."""
+    name = "f32" if precision == "bf16" else precision
+    if name not in artifact.engines:
+        known = ", ".join([*artifact.engines, "bf16"])
+        raise ArtifactError(
+            f"the artifact has no engine for the precision {precision!r}, only for {known}",
+            where=artifact.folder,
+            remedy="Choose one of these, or none: then it is the artifact's own choice.",
+        )
+    return artifact.engines[name]
+
+
+def _compile(artifact: Artifact, *, threads: int, streams: int, precision: str = "f32") -> Any:
+    files, core = engine_files(artifact, precision), _core()
+    if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise ArtifactError(
+            "this processor does not compute in bf16",
+            where=files.model,
+            remedy="Choose another precision, or none: then it is the artifact's own choice.",
+        )
     try:
-        network = core.read_model(files.model, files.weights)
-        network.reshape({artifact.input_name: [1, *artifact.input_shape]})
-        expected = [1, len(artifact.classes)]
-        if list(network.output(0).shape) != expected:
-            raise ArtifactError(
-                f"the network answers {list(network.output(0).shape)} instead of {expected}",
-                where=files.model,
-                remedy="Export the artifact again.",
-            )
         return core.compile_model(
-            network,
+            _with_preprocessing(_read_network(core, artifact, files), artifact),
             "CPU",
             {
-                "INFERENCE_PRECISION_HINT": "f32",  # otherwise bf16 wherever the processor has it
+                "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",  # never a guess
                 "INFERENCE_NUM_THREADS": threads,
                 "NUM_STREAMS": streams,
                 "ENABLE_CPU_PINNING": False,  # pinned workers would all sit on the first CPU
@@ -74,6 +113,34 @@ def _compile(artifact: Artifact, *, threads: int, streams: int) -> Any:
         ) from error
 
 
+def _read_network(core: Any, artifact: Artifact, files: EngineFiles) -> Any:
+    """The network for one picture, which answers one row of logits."""
+    network = core.read_model(files.model, files.weights)
+    network.reshape({artifact.input_name: [1, *artifact.input_shape]})
+    expected = [1, len(artifact.classes)]
+    if list(network.output(0).shape) != expected:
+        raise ArtifactError(
+            f"the network answers {list(network.output(0).shape)} instead of {expected}",
+            where=files.model,
+            remedy="Export the artifact again.",
+        )
+    return network
+
+
+def _with_preprocessing(network: Any, artifact: Artifact) -> Any:
+    """The network for pixels from 0 to 255 as float32 `(1, S, S, 3)`.
+
+    Not for uint8: so one compiled network also takes normalised images, which are brought back to pixels.
+    """
+    size = artifact.preprocessing
+    stages = openvino.preprocess.PrePostProcessor(network)
+    stages.input().tensor().set_element_type(openvino.Type.f32).set_layout(openvino.Layout("NHWC"))
+    stages.input().model().set_layout(openvino.Layout("NCHW"))
+    steps = stages.input().preprocess()
+    steps.mean([255 * mean for mean in size.mean]).scale([255 * std for std in size.std])
+    return stages.build()
+
+
 def softmax(logits: Logits) -> NDArray[np.float64]:
     """Probabilities along the last axis, in double precision."""
     wide = logits.astype(np.float64)
@@ -84,22 +151,25 @@ def softmax(logits: Logits) -> NDArray[np.float64]:
 def run_selftest(engine: Engine, artifact: Artifact) -> float:
     """Infer the stored images and return the largest difference in probability from the stored logits.
 
-    Raises `ArtifactError` above the artifact's tolerance.
+    They are those of the precision in use. Raises `ArtifactError` above their tolerance.
     """
-    images = _load_array(artifact.selftest.images, artifact.input_shape)
-    expected = _load_array(artifact.selftest.logits, (len(artifact.classes),))
+    files = engine_files(artifact, engine.precision)
+    selftest = files.selftest
+    tolerance = max(selftest.tolerance, _BF16_TOLERANCE if engine.precision == "bf16" else 0)
+    images = _load_array(selftest.images, artifact.input_shape)
+    expected = _load_array(selftest.logits, (len(artifact.classes),))
     if len(images) != len(expected) or len(images) == 0:
         raise ArtifactError(
             f"{len(images)} self-test images for {len(expected)} rows of logits",
-            where=artifact.selftest.images,
+            where=selftest.images,
             remedy="Export the artifact again.",
         )
     difference = float(np.abs(softmax(engine.infer(images)) - softmax(expected)).max())
-    if not difference <= artifact.selftest.tolerance:  # also true for NaN
+    if not difference <= tolerance:  # also true for NaN
         raise ArtifactError(
             f"the self-test differs by {difference:.2g} in probability from what was trained; "
-            f"{artifact.selftest.tolerance:g} is allowed",
-            where=artifact.engines["f32"].model,
+            f"{tolerance:g} is allowed",
+            where=files.model,
             remedy="Export the artifact again; if it persists, this processor computes something else.",
         )
     return difference

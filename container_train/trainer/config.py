@@ -19,6 +19,7 @@ BACKBONES = ("resnet50", "efficientnet_lite0", "efficientnet_lite1", "efficientn
 LIBRARIES = ("torchvision:", "timm:")  # whose classifiers are known by their own names
 WEIGHTS = ("auto", "none")
 UNFREEZE = ("none", "layer4", "all")
+QUANTISE = ("auto", "off")
 
 Value = bool | int | float | str
 
@@ -149,6 +150,11 @@ class Hyperparameters:
         True, "bfloat16 in training, where the processor computes in it; answers are float32"
     )
     compile: bool = _setting(False, "compile the unfrozen network with torch.compile")
+    quantise: str = _setting(
+        "auto",
+        "`auto` exports the network in int8 too, where that costs at most 0.5 point of validation accuracy",
+        choices=QUANTISE,
+    )
     checkpoint_steps: int = _setting(
         200, "steps between checkpoints, besides those after each epoch and at SIGTERM", low=1
     )

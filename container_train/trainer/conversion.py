@@ -55,6 +55,11 @@ def _core() -> Any:
     return openvino.Core()
 
 
+def read_network(file: Path) -> Any:
+    """The `openvino.Model` of an .xml and the .bin beside it."""
+    return _core().read_model(file)
+
+
 def save_network(network: Any, file: Path) -> None:
     """Write `file`, an .xml, and the .bin beside it, in full precision."""
     import openvino  # noqa: PLC0415

@@ -23,12 +23,19 @@ from trainer.conversion import compile_network, convert, save_network
 from trainer.download import file_sha256
 from trainer.failures import ExportError
 from trainer.labels import label_of
+from trainer.quantisation import Photographs, Quantised, quantise
 from trainer.views import Preprocessing
 
 SCHEMA_VERSION = 1
 DESCRIPTION = "artifact.json"
 TOLERANCE = 1e-3  # in probability
+INT8_TOLERANCE = 0.05  # processors with and without instructions for int8 round differently
 _PARTIAL = ".partial"
+_INT8_ENGINE = {
+    "model": "model_int8.xml",
+    "weights": "model_int8.bin",
+    "selftest": {"logits": "selftest_logits_int8.npy", "tolerance": INT8_TOLERANCE},
+}
 
 Array = npt.NDArray[np.float32]
 
@@ -45,8 +52,23 @@ class Provenance:
     report_card: Mapping[str, Any]
 
 
-def export_artifact(model: nn.Module, folder: Path, provenance: Provenance, *, selftest: Tensor) -> Path:
-    """Write the artifact into `folder` and return the path of its artifact.json.
+@dataclass(frozen=True)
+class Exported:
+    """The path of the artifact.json, and what came of the attempt at int8; `None` without one."""
+
+    description: Path
+    quantised: Quantised | None
+
+
+def export_artifact(
+    model: nn.Module,
+    folder: Path,
+    provenance: Provenance,
+    *,
+    selftest: Tensor,
+    photographs: Photographs | None = None,
+) -> Exported:
+    """Write the artifact into `folder`, in int8 too where that answers well for `photographs`.
 
     `selftest` holds normalised pictures (N, 3, S, S), float32. Moves the model to the CPU. Raises
     `ExportError` when the disk is full or OpenVINO answers other than the PyTorch model.
@@ -61,8 +83,11 @@ def export_artifact(model: nn.Module, folder: Path, provenance: Provenance, *, s
         partial.mkdir()
         _write_files(model, partial, selftest)
         _check_answers(partial)
-        _write_description(partial, provenance)
-        return _move_into_place(partial, folder)
+        quantised = quantise(partial / "model.xml", photographs) if photographs else None
+        if quantised is not None and quantised.network is not None:
+            _write_int8(quantised.network, partial)
+        _write_description(partial, provenance, quantised)
+        return Exported(_move_into_place(partial, folder), quantised)
     except (OSError, RuntimeError) as error:
         raise _failure(error, folder, needed) from error
     finally:
@@ -94,6 +119,15 @@ def _check_answers(folder: Path) -> None:
         )
 
 
+def _write_int8(network: Any, folder: Path) -> None:
+    """The int8 network, and what it answers here for the self-test's pictures."""
+    save_network(network, folder / "model_int8.xml")
+    images = np.load(folder / "selftest_images.npy", allow_pickle=False)
+    written = compile_network(folder / "model_int8.xml", precision=torch.float32, threads=1)
+    logits = np.concatenate([written({"images": image[np.newaxis]})["logits"] for image in images])
+    _save_array(folder / "selftest_logits_int8.npy", logits)
+
+
 def probabilities(logits: Array) -> Array:
     """Softmax over the last axis."""
     shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
@@ -101,9 +135,9 @@ def probabilities(logits: Array) -> Array:
     return result
 
 
-def _write_description(folder: Path, provenance: Provenance) -> None:
+def _write_description(folder: Path, provenance: Provenance, quantised: Quantised | None) -> None:
     images = np.load(folder / "selftest_images.npy", allow_pickle=False, mmap_mode="r")
-    description = {
+    description: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "classes": [{"name": name, "label": label_of(name)} for name in provenance.classes],
@@ -112,6 +146,7 @@ def _write_description(folder: Path, provenance: Provenance) -> None:
         "output": {"name": "logits", "dtype": "float32", "shape": [None, len(provenance.classes)]},
         "backbones": [dict(backbone) for backbone in provenance.backbones],
         "engines": {"f32": {"model": "model.xml", "weights": "model.bin"}},
+        "precision": {"chosen": "f32"} if quantised is None else quantised.as_dict(),
         "selftest": {
             "images": "selftest_images.npy",
             "logits": "selftest_logits.npy",
@@ -125,6 +160,8 @@ def _write_description(folder: Path, provenance: Provenance) -> None:
             for file in sorted(folder.iterdir())
         },
     }
+    if quantised is not None and quantised.chosen == "int8":
+        description["engines"] |= {"int8": _INT8_ENGINE}
     text = json.dumps(description, indent=2, ensure_ascii=False, allow_nan=False)
     (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
 

@@ -4,6 +4,7 @@ Each backbone becomes a member (`trainer.members`); several members answer toget
 answer.
 """
 
+import functools
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -25,12 +27,13 @@ from trainer.engine import Evaluation, Machine, evaluate
 from trainer.ensemble import Ensemble, combine, fit_weights
 from trainer.export import Provenance, export_artifact
 from trainer.failures import DataError
-from trainer.loading import normalise
+from trainer.loading import ImageBatches, normalise
 from trainer.locations import Locations
 from trainer.members import Job, Member, samples_sha256, train_member
 from trainer.observation import Observation
 from trainer.precision import choose_device, choose_precision
 from trainer.predictions import write_predictions
+from trainer.quantisation import CALIBRATION, VALIDATION, Photographs
 from trainer.scorecard import Scorecard, confusion_matrix, score, write_report_card
 from trainer.termination import Stop
 from trainer.training_run import training_run
@@ -204,8 +207,16 @@ def export(job: Job, trained: Trained, tested: Tested) -> None:
         report_card=tested.card.as_dict(),
     )
     network = assemble(trained, classes=len(job.classes))
-    artifact = export_artifact(network, job.locations.model_dir, provenance, selftest=_selftest(job))
-    job.say(f"exported to {artifact.parent}")
+    exported = export_artifact(
+        network,
+        job.locations.model_dir,
+        provenance,
+        selftest=_selftest(job),
+        photographs=_photographs(job) if job.settings.quantise == "auto" else None,
+    )
+    if exported.quantised is not None:
+        job.say(exported.quantised.line())
+    job.say(f"exported to {exported.description.parent}")
 
 
 def assemble(trained: Trained, *, classes: int) -> nn.Module:
@@ -222,6 +233,29 @@ def assemble(trained: Trained, *, classes: int) -> nn.Module:
 def _divide_head(network: Classifier, temperature: float) -> None:
     for parameter in network.head.parameters():
         parameter.data.div_(temperature)
+
+
+def _photographs(job: Job) -> Photographs:
+    """Pictures of training and validation, chosen by the seed, as evaluation sees them."""
+    return Photographs(
+        calibration=functools.partial(_chosen, job, "train", CALIBRATION),
+        validation=functools.partial(_chosen, job, "valid", VALIDATION),
+    )
+
+
+def _chosen(job: Job, split: str, most: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of up to `most` pictures of a split, normalised, with their targets; raises `Terminated`."""
+    folder, size = job.splits[split], job.settings.batch_size
+    random = np.random.default_rng([job.settings.seed, most])
+    samples = np.sort(random.permutation(len(folder))[:most]).tolist()
+    requests = [
+        [(sample, CENTRE) for sample in samples[start : start + size]]
+        for start in range(0, len(samples), size)
+    ]
+    batches = ImageBatches(folder, job.views, workers=job.settings.workers, batch_size=size)
+    for pixels, targets in batches.load(requests):
+        job.machine.stop.check()
+        yield normalise(pixels).contiguous(), targets
 
 
 def _selftest(job: Job) -> Tensor:

@@ -35,7 +35,27 @@ def write_tiny_artifact(folder: Path, *, classes: tuple[str, ...] = CLASSES) -> 
     return folder
 
 
-def _write_network(folder: Path, weights: np.ndarray) -> None:
+def add_int8_engine(folder: Path) -> Path:
+    """Give an artifact a second engine under the name of int8, with weights of its own."""
+    weights = np.random.default_rng(8).normal(scale=0.3, size=(3 * 7 * 7, len(CLASSES))).astype(np.float32)
+    _write_network(folder, weights, "model_int8.xml")
+    images = np.load(folder / "selftest_images.npy")
+    pooled = images.reshape(2, 3, 7, SIZE // 7, 7, SIZE // 7).mean(axis=(3, 5)).reshape(2, -1)
+    np.save(folder / "selftest_logits_int8.npy", (pooled @ weights).astype(np.float32))
+    content = description(folder)
+    content["engines"]["int8"] = {
+        "model": "model_int8.xml",
+        "weights": "model_int8.bin",
+        "selftest": {"logits": "selftest_logits_int8.npy", "tolerance": 0.05},
+    }
+    content["precision"] = {"chosen": "int8", "accuracy": {"f32": 0.9, "int8": 0.9}}
+    for name in ("model_int8.xml", "model_int8.bin", "selftest_logits_int8.npy"):
+        content["files"][name] = fingerprint(folder / name)
+    write_description(folder, content)
+    return folder
+
+
+def _write_network(folder: Path, weights: np.ndarray, name: str = "model.xml") -> None:
     images = ops.parameter([-1, 3, SIZE, SIZE], dtype=np.float32, name="images")
     images.output(0).set_names({"images"})
     step = SIZE // 7
@@ -43,9 +63,7 @@ def _write_network(folder: Path, weights: np.ndarray) -> None:
     flat = ops.reshape(pooled, np.array([-1, len(weights)], dtype=np.int64), special_zero=False)
     logits = ops.matmul(flat, ops.constant(weights), False, False)
     logits.output(0).set_names({"logits"})
-    openvino.save_model(
-        openvino.Model([logits], [images], "tiny"), folder / "model.xml", compress_to_fp16=False
-    )
+    openvino.save_model(openvino.Model([logits], [images], "tiny"), folder / name, compress_to_fp16=False)
 
 
 def description(folder: Path, classes: tuple[str, ...] = CLASSES) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def test_every_hyperparameter_can_be_given_as_a_string() -> None:
         mixup=0.3, ema=0.9, clip_gradients=1.0, patience=2, views=4, min_crop_area=0.25, resize=300, crop=288,
         feature_cache=False, mixed_precision=False, compile=True, checkpoint_steps=50, max_unreadable=0.5,
         workers=0, seed=9, debug=False, debug_interval=10, debug_whole=True, debug_activations="layer4",
-        on_finding="stop", profile=False, profile_steps="20-25",
+        on_finding="stop", profile=False, profile_steps="20-25", quantise="off",
     )  # fmt: skip
     assert all(getattr(settings, name) != getattr(Hyperparameters(), name) for name in vars(settings))
 

@@ -51,8 +51,8 @@ def classifier() -> Classifier:
 
 def export(folder: Path) -> dict[str, Any]:
     torch.manual_seed(2)
-    path = export_artifact(classifier(), folder, PROVENANCE, selftest=torch.randn(2, 3, SIZE, SIZE))
-    description: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    exported = export_artifact(classifier(), folder, PROVENANCE, selftest=torch.randn(2, 3, SIZE, SIZE))
+    description: dict[str, Any] = json.loads(exported.description.read_text(encoding="utf-8"))
     return description
 
 
