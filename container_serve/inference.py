@@ -11,6 +11,7 @@ from predictor.codecs import Item, decode_request, encode_answer
 from predictor.engine import Logits
 from predictor.model import Model, load_model
 from predictor.settings import worker_threads
+from predictor.stages import stage
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,19 @@ def model_fn(model_dir: str) -> Model:
 
 def input_fn(input_data: bytes, content_type: str | None) -> list[Item]:
     """Read a request's body: pictures as files or as normalised arrays."""
-    return decode_request(input_data, content_type)
+    with stage("decode"):
+        return decode_request(input_data, content_type)
 
 
 def predict_fn(data: list[Item], model: Model) -> Prediction:
     """Preprocess what is still a file, and infer."""
-    return Prediction(model.artifact, model.answer(data))
+    with stage("decode"):
+        images = model.read(data)
+    with stage("infer"):
+        return Prediction(model.artifact, model.infer(images))
 
 
 def output_fn(prediction: Prediction, accept: str | None) -> tuple[bytes, str]:
     """Write the answer in the type that the client accepts."""
-    return encode_answer(prediction.logits, prediction.artifact.classes, accept)
+    with stage("encode"):
+        return encode_answer(prediction.logits, prediction.artifact.classes, accept)

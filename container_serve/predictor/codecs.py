@@ -22,6 +22,7 @@ MAX_PICTURES = 64
 ANSWERED_CLASSES = 5
 JSON = "application/json"
 NPY = "application/x-npy"
+_PICTURES = ("image/jpeg", "image/png", "application/x-image")
 _QUALITY = re.compile(r"\d+\.?\d*|\.\d+", re.ASCII)  # `.2` is what Java's own client sends
 
 # One picture of a request: a JPEG or PNG file, or a normalised float32 array (3, S, S).
@@ -45,7 +46,7 @@ class NotAcceptableError(RequestError):
 class TooLargeError(RequestError):
     """Too many pictures, or too large a picture."""
 
-    status = 413
+    status = 422  # 413 is the front server's, for a body of too many bytes
     code = "too_large"
 
 
@@ -83,6 +84,10 @@ def _decode_picture(body: bytes | bytearray) -> list[Item]:
     return [body]
 
 
+def _decode_sniffed(body: bytes | bytearray) -> list[Item]:
+    return _decode_npy(body) if body.startswith(b"\x93NUMPY") else _decode_picture(body)
+
+
 def _decode_npy(body: bytes | bytearray) -> list[Item]:
     try:
         array = read_npy(body)
@@ -103,6 +108,15 @@ def _decode_json(body: bytes | bytearray) -> list[Item]:
     if not isinstance(instances, list):
         raise RequestError('the body must be {"instances": [...]}')
     _check_count(len(instances))
+    return [_decode_instance(index, instance) for index, instance in enumerate(instances)]
+
+
+def _decode_lines(body: bytes | bytearray) -> list[Item]:
+    _check_count(body.rstrip().count(b"\n") + 1)
+    try:
+        instances = [json.loads(line) for line in body.rstrip().split(b"\n")]
+    except (ValueError, RecursionError) as error:
+        raise RequestError("a line of the body is not JSON in UTF-8") from error
     return [_decode_instance(index, instance) for index, instance in enumerate(instances)]
 
 
@@ -139,10 +153,11 @@ def _decode_base64(index: int, instance: dict[str, Any]) -> bytes:
 
 
 _DECODERS: dict[str, Callable[[bytes | bytearray], list[Item]]] = {
-    "image/jpeg": _decode_picture,
-    "image/png": _decode_picture,
+    **dict.fromkeys(_PICTURES, _decode_picture),
+    "application/octet-stream": _decode_sniffed,
     NPY: _decode_npy,
     JSON: _decode_json,
+    "application/jsonlines": _decode_lines,
 }
 
 

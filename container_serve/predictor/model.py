@@ -25,12 +25,16 @@ class Model:
     artifact: Artifact
     engine: Engine
 
-    def answer(self, items: Sequence[Item]) -> Logits:
-        """Raw logits, float32 `(N, classes)`, for the pictures of one request.
+    def read(self, items: Sequence[Item]) -> NDArray[np.float32]:
+        """The network's input, float32 `(N, 3, S, S)`, for the pictures of one request.
 
         Raises `RequestError` for a picture that cannot be read or an array of another shape.
         """
-        return self.engine.infer(np.stack([self._input(index, item) for index, item in enumerate(items)]))
+        return np.stack([self._input(index, item) for index, item in enumerate(items)])
+
+    def infer(self, images: NDArray[np.float32]) -> Logits:
+        """Raw logits, float32 `(N, classes)`, for normalised images `(N, 3, S, S)`."""
+        return self.engine.infer(images)
 
     def _input(self, index: int, item: Item) -> NDArray[np.float32]:
         if isinstance(item, np.ndarray):

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from predictor.codecs import JSON, RequestError, error_body
+from predictor.stages import collect, server_timing
 from predictor.toolkit import Transformer
 
 logger = logging.getLogger(__name__)
@@ -25,14 +26,15 @@ class BreedTransformer(Transformer):  # type: ignore[misc] # the toolkit brings 
             accept = headers.get("accept")
             if accept is None or accept.strip() == "*/*":
                 accept = self._environment.default_accept
-            body, content_type = self._run_handler_function(
-                self._transform_fn,
-                *(self._model, data[0].get("body") or b"", headers.get("content-type"), accept),
-            )
+            with collect() as durations:
+                body, content_type = self._run_handler_function(
+                    self._transform_fn,
+                    *(self._model, data[0].get("body") or b"", headers.get("content-type"), accept),
+                )
         except RequestError as error:
             return self._answer_error(context, error.status, error.code, str(error))
         except Exception:  # the last resort: the client gets JSON, the log gets the traceback
-            request_id = context.get_request_id(0)
+            request_id = _headers(context).get("x-request-id") or context.get_request_id(0)
             logger.exception("Request %s failed", request_id)
             return self._answer_error(
                 context,
@@ -41,6 +43,7 @@ class BreedTransformer(Transformer):  # type: ignore[misc] # the toolkit brings 
                 f"the server failed; its log has the details of request {request_id}",
             )
         context.set_response_content_type(0, content_type)
+        context.set_response_header(0, "Server-Timing", server_timing(durations))
         return [body]
 
     @staticmethod

@@ -1,6 +1,7 @@
 """Request and response content types, without a server: what `docs/http.md` promises."""
 
 import base64
+import contextlib
 import io
 import json
 import struct
@@ -133,6 +134,35 @@ def test_an_array_is_split_into_its_pictures() -> None:
     np.testing.assert_array_equal(items[1], batch[1])
 
 
+def test_octet_stream_is_told_by_its_content() -> None:
+    batch = np.ones((1, 3, 2, 2), np.float32)
+    (array,) = decode_request(_npy(batch), "application/octet-stream")
+    np.testing.assert_array_equal(array, batch[0])
+    assert decode_request(b"picture", "application/octet-stream") == [b"picture"]
+
+
+def test_jsonlines_holds_an_instance_a_line() -> None:
+    file, array = decode_request(b'{"b64": "eA=="}\n[[[1]]]\n', "application/jsonlines")
+    assert file == b"x"
+    np.testing.assert_array_equal(array, np.array([[[1]]], np.float32))
+
+
+def test_lines_are_counted_before_they_are_read() -> None:
+    with pytest.raises(TooLargeError, match="1000000 pictures") as caught:
+        decode_request(b"{\n" * 1_000_000, "application/jsonlines")
+    assert caught.value.status == 422
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/jsonlines", "application/json", "application/octet-stream", "application/x-image", NPY],
+)
+@given(body=st.binary(max_size=200))
+def test_no_bytes_raise_anything_but_a_request_error(content_type: str, body: bytes) -> None:
+    with contextlib.suppress(RequestError):
+        decode_request(body, content_type)
+
+
 def test_json_takes_files_and_arrays_in_one_request() -> None:
     body = json.dumps({"instances": [{"b64": base64.b64encode(b"file").decode()}, [[[1, 2.5]]]]}).encode()
     file, array = decode_request(body, "application/json; charset=utf-8")
@@ -140,7 +170,7 @@ def test_json_takes_files_and_arrays_in_one_request() -> None:
     np.testing.assert_array_equal(array, np.array([[[1, 2.5]]], np.float32))
 
 
-@pytest.mark.parametrize("content_type", [None, "", "text/plain", "image/webp", "json"])
+@pytest.mark.parametrize("content_type", [None, "", "text/plain", "image/svg+xml", "json"])
 def test_another_content_type_is_unsupported(content_type: str | None) -> None:
     with pytest.raises(UnsupportedMediaTypeError, match="image/jpeg"):
         decode_request(b"x", content_type)

@@ -93,11 +93,11 @@ def test_every_way_to_send_a_picture_gives_the_same_answer(
         (_npy(np.zeros((1, 3, 32, 32), np.float32)), NPY, 400, "bad_request"),
         (_npy(np.full((1, 3, 224, 224), np.nan, np.float32)), NPY, 400, "bad_request"),
         (_npy(np.zeros((0, 3, 224, 224), np.float32)), NPY, 400, "bad_request"),
-        (_npy(np.zeros((65, 3, 8, 8), np.float32)), NPY, 413, "too_large"),
-        (_png(Image.new("1", (10_001, 5_000))), "image/png", 413, "too_large"),
+        (_npy(np.zeros((65, 3, 8, 8), np.float32)), NPY, 422, "too_large"),
+        (_png(Image.new("1", (10_001, 5_000))), "image/png", 422, "too_large"),
         (b"x", "text/plain", 415, "unsupported_media_type"),
         (b"a=b", "application/x-www-form-urlencoded", 415, "unsupported_media_type"),
-        (b"x", "application/octet-stream", 415, "unsupported_media_type"),
+        (b"x", "application/octet-stream", 400, "bad_request"),
     ],
 )
 def test_a_bad_request_gets_its_status_and_a_json_error(
