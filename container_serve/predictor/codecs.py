@@ -104,9 +104,9 @@ def _decode_json(body: bytes | bytearray) -> list[Item]:
         request = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise RequestError("the body is not JSON in UTF-8") from error
-    instances = request.get("instances") if isinstance(request, dict) else None
+    instances = request.get("instances") if isinstance(request, dict) else request
     if not isinstance(instances, list):
-        raise RequestError('the body must be {"instances": [...]}')
+        raise RequestError('the body must be {"instances": [...]} or the list alone')
     _check_count(len(instances))
     return [_decode_instance(index, instance) for index, instance in enumerate(instances)]
 

@@ -141,6 +141,12 @@ def test_octet_stream_is_told_by_its_content() -> None:
     assert decode_request(b"picture", "application/octet-stream") == [b"picture"]
 
 
+def test_a_bare_json_array_is_a_batch_of_pictures() -> None:
+    batch = np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2)
+    items = decode_request(json.dumps(batch.tolist()).encode(), "application/json")
+    np.testing.assert_array_equal(np.stack(items), batch)
+
+
 def test_jsonlines_holds_an_instance_a_line() -> None:
     file, array = decode_request(b'{"b64": "eA=="}\n[[[1]]]\n', "application/jsonlines")
     assert file == b"x"
