@@ -103,7 +103,7 @@ def test_a_request_that_fails_inside_gets_json_and_no_traceback(
     monkeypatch.setenv("SAGEMAKER_PROGRAM", "broken_inference.py")
     context = Context("model", str(tmp_path), None, 1, None, "1.1.11")
     context.request_ids = {0: "request-7"}
-    context.request_processor = [RequestProcessor({"Content-Type": "image/jpeg"})]
+    context.request_processor = [RequestProcessor({"Content-Type": "image/jpeg", "x-request-id": "front-7"})]
     transformer = BreedTransformer()
     transformer.validate_and_initialize(model_dir=str(tmp_path), context=context)
     (body,) = transformer.transform([{"body": b"x"}], context)
@@ -111,7 +111,7 @@ def test_a_request_that_fails_inside_gets_json_and_no_traceback(
     assert context.get_response_content_type(0) == "application/json"
     error = json.loads(body)["error"]
     assert error["code"] == "internal"
-    assert "request-7" in error["message"]
+    assert "front-7" in error["message"]  # the id that the front server passes on and logs
     assert "secret" not in error["message"]
 
 
