@@ -30,6 +30,7 @@ from launcher.requests import SERVING_IMAGE
 
 ROOT = Path(__file__).resolve().parents[1]
 BOUNDS = {("endpoint", "predict"): 1e-4, ("endpoint", "PyTorch"): 1e-3, ("predict", "PyTorch"): 1e-3}
+FULL = {"PREDICTOR_PRECISION": "f32"}  # int8 answers otherwise than PyTorch, as export has measured
 Answers = dict[str, dict[str, float]]  # picture → class → probability
 
 
@@ -50,6 +51,7 @@ def from_endpoint(backend: backends.Backend, job: Path, data: Path, files: Itera
     """Ask an endpoint that serves the job's model."""
     files = list(files)
     requests = command.endpoint_requests(SERVING_IMAGE, job / "output/model.tar.gz")
+    requests[0]["PrimaryContainer"].setdefault("Environment", {}).update(FULL)
     with (
         backend.deploy(*requests, port=0, on_line=lambda _: None) as running,
         EndpointClient.connect(running.url) as client,
@@ -66,7 +68,8 @@ def from_predict(backend: str, job: Path, data: Path) -> Answers:
     """Run `predict` over the test split, in a container without a network or as a process."""
     if backend == "docker":
         volumes = ["-v", f"{data}:{data}:ro", "-v", f"{job / 'model'}:/opt/ml/model:ro"]
-        program = ["docker", "run", "--rm", "--network", "none", *volumes, SERVING_IMAGE, "predict"]
+        precision = [f"--env={name}={value}" for name, value in FULL.items()]
+        program = ["docker", "run", "--rm", "--network=none", *precision, *volumes, SERVING_IMAGE, "predict"]
     else:
         program = [
             sys.executable,
@@ -75,7 +78,11 @@ def from_predict(backend: str, job: Path, data: Path) -> Answers:
             str(job / "model"),
         ]
     printed = subprocess.run(
-        [*program, str(data / "test"), "--format", "json"], stdout=subprocess.PIPE, text=True, check=True
+        [*program, str(data / "test"), "--format", "json"],
+        env=os.environ | FULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     ).stdout
     return {
         Path(entry["file"]).relative_to(data).as_posix(): {

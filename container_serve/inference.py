@@ -3,6 +3,7 @@
 Imported by sagemaker-inference's transformer in every worker of the model server (`SAGEMAKER_PROGRAM`).
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from predictor.artifact import Artifact
 from predictor.codecs import Item, decode_request, encode_answer
 from predictor.engine import Logits
 from predictor.model import Model, load_model
-from predictor.settings import worker_threads
+from predictor.settings import engine_precision, worker_threads
 from predictor.stages import stage
 
 
@@ -24,7 +25,7 @@ class Prediction:
 
 def model_fn(model_dir: str) -> Model:
     """Load and check the model artifact in `model_dir`."""
-    return load_model(Path(model_dir), threads=worker_threads())
+    return load_model(Path(model_dir), threads=worker_threads(), precision=engine_precision(os.environ))
 
 
 def input_fn(input_data: bytes, content_type: str | None) -> list[Item]:

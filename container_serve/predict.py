@@ -21,7 +21,7 @@ from predictor.cpus import cpu_limit
 from predictor.listing import WRITERS
 from predictor.model import load_model
 from predictor.offline import Answer, Search, find_pictures, predict_files
-from predictor.settings import model_folder
+from predictor.settings import SettingsError, engine_precision, model_folder
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -57,11 +57,15 @@ def main(arguments: Sequence[str]) -> int:
     parallel = cpu_limit()
     unreadable: list[Answer] = []
     try:
-        model = load_model(options.model_dir, threads=parallel, streams=parallel)
+        precision = engine_precision(os.environ)
+        model = load_model(options.model_dir, threads=parallel, streams=parallel, precision=precision)
         answers = predict_files(model, search.pictures, top=options.top_k, parallel=parallel)
         with _destination(options.output) as stream:
             watched = _watched(answers, len(search.pictures), unreadable)
             WRITERS[options.format](chain(watched, search.unreadable), stream)
+    except SettingsError as error:
+        print(f"predict: {error}", file=sys.stderr)
+        return 2
     except ArtifactError as error:
         print(f"predict: the model cannot be used: {error}", file=sys.stderr)
         return 1

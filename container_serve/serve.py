@@ -16,6 +16,7 @@ SETTINGS = """environment variables:
   SAGEMAKER_BASE_DIR                      the model lies in its folder model (default: /opt/ml)
   SAGEMAKER_BIND_TO_PORT                  port of /ping and /invocations (default: 8080)
   PREDICTOR_BIND_ADDRESS                  IPv4 address to listen on (default: 0.0.0.0, all of the machine's)
+  PREDICTOR_PRECISION                     int8, bf16 or f32 (default: what the export chose)
   SAGEMAKER_MODEL_SERVER_WORKERS          worker processes (default: the container's CPUs)
   SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS  longest time of one answer (default: 60)
   SAGEMAKER_MAX_PAYLOAD_IN_MB             largest request (default: 20)

@@ -51,12 +51,12 @@ class Model:
             raise RequestError(f"picture {index}: {error}") from error
 
 
-def load_model(folder: Path, *, threads: int, streams: int = 1) -> Model:
-    """Check the artifact in `folder`, compile it, and run its self-test.
+def load_model(folder: Path, *, threads: int, streams: int = 1, precision: str | None = None) -> Model:
+    """Check the artifact in `folder`, compile it in its own or the given precision, and run its self-test.
 
     Raises `ArtifactError` when it cannot be served.
     """
     artifact = read_artifact(folder)
-    engine = Engine(artifact, threads=threads, streams=streams)
+    engine = Engine(artifact, threads=threads, streams=streams, precision=precision)
     run_selftest(engine, artifact)
     return Model(artifact, engine)

@@ -1,6 +1,6 @@
 """The server's settings: what the platform's environment variables say, checked, with defaults.
 
-Called by `serve.py`, and for `worker_threads` by `inference.py` in the workers. The names are those of
+Called by `serve.py`, in the workers by `inference.py`, and by `predict.py`. The names are those of
 sagemaker-inference (`sagemaker_inference.parameters`); those of this project start with PREDICTOR_.
 """
 
@@ -14,6 +14,8 @@ from predictor.cpus import cpu_limit
 
 THREADS_VARIABLE = "PREDICTOR_THREADS"  # from the supervisor to the workers
 ADDRESS_VARIABLE = "PREDICTOR_BIND_ADDRESS"
+PRECISION_VARIABLE = "PREDICTOR_PRECISION"
+PRECISIONS = ("int8", "bf16", "f32")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -39,6 +41,7 @@ class ServerSettings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "ServerSettings":
         """Read the settings; raises `SettingsError` for a value outside its range."""
+        engine_precision(environment)  # the workers read it themselves
         cpus = cpu_limit()
         workers = _number(environment, "SAGEMAKER_MODEL_SERVER_WORKERS", default=cpus, highest=1024)
         minutes = _number(environment, "SAGEMAKER_MODEL_SERVER_TIMEOUT", default=1, highest=60)
@@ -66,6 +69,14 @@ def model_folder(environment: Mapping[str, str]) -> Path:
 def worker_threads() -> int:
     """The engine's threads in a worker: the supervisor's choice, or every CPU where it runs alone."""
     return _number(os.environ, THREADS_VARIABLE, default=cpu_limit(), highest=1024)
+
+
+def engine_precision(environment: Mapping[str, str]) -> str | None:
+    """The precision to compute in; None for the artifact's own choice."""
+    text = environment.get(PRECISION_VARIABLE, "").strip()
+    if text and text not in PRECISIONS:
+        raise SettingsError(f"{PRECISION_VARIABLE} is {text!r}; it must be one of {', '.join(PRECISIONS)}")
+    return text or None
 
 
 def _address(environment: Mapping[str, str]) -> str:

@@ -1,7 +1,7 @@
 """The profiler's verdicts: what a training loses its time to, in words, and what to do about it.
 
-Called by `trainer.observation` with the content of `profile.json`. Each verdict is a function of it that finds
-something or not; none speaks of a loss that is a matter of seconds.
+Called by `trainer.observation` with the content of `profile.json`. Each verdict is a function of it that
+finds something or not; none speaks of a loss that is a matter of seconds.
 """
 
 from collections.abc import Iterator, Mapping

@@ -44,7 +44,7 @@ from trainer.weights import Weights, find_weights, image_weights_folder
 
 _NO_INFLUENCE = {  # on a member's weights
     "backbone", "workers", "checkpoint-steps", "max-unreadable", "on-finding", "debug", "debug-interval",
-    "debug-whole", "debug-activations", "profile", "profile-steps",
+    "debug-whole", "debug-activations", "profile", "profile-steps", "quantise",
 }  # fmt: skip
 
 

@@ -311,6 +311,7 @@ def test_a_temporary_folder_without_exec_is_said_before_the_start(
         ("SAGEMAKER_MAX_PAYLOAD_IN_MB", "-3"),
         ("PREDICTOR_BIND_ADDRESS", "localhost"),
         ("LOG_LEVEL", "loud"),
+        ("PREDICTOR_PRECISION", "int4"),
     ],
 )
 def test_an_unusable_setting_is_named_and_exits_2(base_folder: Path, name: str, value: str) -> None:
