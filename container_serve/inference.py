@@ -4,23 +4,16 @@ Imported by sagemaker-inference's transformer in every worker of the model serve
 """
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from predictor.artifact import Artifact
-from predictor.codecs import Item, decode_request, encode_answer
-from predictor.engine import Logits
+from predictor.answers import Answer, encode_answer
+from predictor.codecs import Item, RequestError, decode_request
 from predictor.model import Model, load_model
+from predictor.options import HEADER, Options
 from predictor.settings import engine_precision, worker_threads
 from predictor.stages import stage
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What `predict_fn` hands to `output_fn`: logits `(N, classes)` and whose they are."""
-
-    artifact: Artifact
-    logits: Logits
+from predictor.transformer import request_headers
 
 
 def model_fn(model_dir: str) -> Model:
@@ -28,21 +21,23 @@ def model_fn(model_dir: str) -> Model:
     return load_model(Path(model_dir), threads=worker_threads(), precision=engine_precision(os.environ))
 
 
-def input_fn(input_data: bytes, content_type: str | None) -> list[Item]:
-    """Read a request's body: pictures as files or as normalised arrays."""
+def input_fn(input_data: bytes, content_type: str | None) -> list[Item | RequestError]:
+    """Read a request's body: pictures as files or as arrays."""
     with stage("decode"):
         return decode_request(input_data, content_type)
 
 
-def predict_fn(data: list[Item], model: Model) -> Prediction:
+def predict_fn(data: list[Item | RequestError], model: Model, context: Any) -> Answer:
     """Preprocess what is still a file, and infer."""
+    options = Options.from_header(request_headers(context).get(HEADER))
     with stage("decode"):
-        images = model.read(data)
+        inputs = model.read(data)
     with stage("infer"):
-        return Prediction(model.artifact, model.infer(images))
+        outcomes = model.infer(inputs, tta=options.tta)
+    return Answer(outcomes, model.artifact.classes, version=model.version, top_k=options.top_k)
 
 
-def output_fn(prediction: Prediction, accept: str | None) -> tuple[bytes, str]:
+def output_fn(prediction: Answer, accept: str | None) -> tuple[bytes, str]:
     """Write the answer in the type that the client accepts."""
     with stage("encode"):
-        return encode_answer(prediction.logits, prediction.artifact.classes, accept)
+        return encode_answer(prediction, accept)

@@ -1,29 +1,23 @@
-"""Request and response content types, exactly as `docs/http.md` says.
+"""The request's content types and errors, exactly as `docs/http.md` says.
 
 Called by `inference.py` through `predictor.transformer`. A content type is added here and nowhere else.
 """
 
 import base64
 import json
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from predictor.artifact import BreedClass
-from predictor.engine import Logits
-from predictor.npy import NpyError, read_npy, write_npy
-from predictor.ranking import rank
+from predictor.npy import NpyError, read_npy
 
 MAX_PICTURES = 64
-ANSWERED_CLASSES = 5
 JSON = "application/json"
+JSON_LINES = "application/jsonlines"
 NPY = "application/x-npy"
 _PICTURES = ("image/jpeg", "image/png", "application/x-image")
-_QUALITY = re.compile(r"\d+\.?\d*|\.\d+", re.ASCII)  # `.2` is what Java's own client sends
 
 # One picture of a request: a JPEG or PNG file, or a normalised float32 array (3, S, S).
 Item = bytes | bytearray | NDArray[np.float32]
@@ -62,10 +56,11 @@ def error_body(code: str, message: str) -> bytes:
     return json.dumps({"error": {"code": code, "message": message}}).encode()
 
 
-def decode_request(body: bytes | bytearray, content_type: str | None) -> list[Item]:
-    """The pictures of a request, 1 to `MAX_PICTURES`, not yet decoded from JPEG or PNG.
+def decode_request(body: bytes | bytearray, content_type: str | None) -> list[Item | RequestError]:
+    """The pictures of a request, 1 to `MAX_PICTURES`, not yet decoded; for one that cannot be read, why.
 
-    Raises `RequestError`, or the subclass that carries the status.
+    Raises `RequestError`, or the subclass that carries the status, for a body that cannot be read, and for
+    the only picture of a request.
     """
     media_type = (content_type or "").split(";")[0].strip().lower()
     if media_type not in _DECODERS:
@@ -73,22 +68,32 @@ def decode_request(body: bytes | bytearray, content_type: str | None) -> list[It
         raise UnsupportedMediaTypeError(f"the Content-Type must be one of {offered}")
     if not body:
         raise RequestError("the body is empty")
-    items = _DECODERS[media_type](body)
-    for item in items:
-        if isinstance(item, np.ndarray) and not np.isfinite(item).all():
-            raise RequestError("the array holds a value that is not a finite float32 number")
+    items = [_finite(index, item) for index, item in enumerate(_DECODERS[media_type](body))]
+    raise_only(items)
     return items
 
 
-def _decode_picture(body: bytes | bytearray) -> list[Item]:
+def raise_only(items: Sequence[object]) -> None:
+    """Raise the error of a request's only picture: then it is the request's."""
+    if len(items) == 1 and isinstance(items[0], RequestError):
+        raise items[0]
+
+
+def _finite(index: int, item: Item | RequestError) -> Item | RequestError:
+    if isinstance(item, np.ndarray) and not np.isfinite(item).all():
+        return RequestError(f"picture {index} holds a value that is not a finite float32 number")
+    return item
+
+
+def _decode_picture(body: bytes | bytearray) -> list[Item | RequestError]:
     return [body]
 
 
-def _decode_sniffed(body: bytes | bytearray) -> list[Item]:
+def _decode_sniffed(body: bytes | bytearray) -> list[Item | RequestError]:
     return _decode_npy(body) if body.startswith(b"\x93NUMPY") else _decode_picture(body)
 
 
-def _decode_npy(body: bytes | bytearray) -> list[Item]:
+def _decode_npy(body: bytes | bytearray) -> list[Item | RequestError]:
     try:
         array = read_npy(body)
     except NpyError as error:
@@ -99,7 +104,7 @@ def _decode_npy(body: bytes | bytearray) -> list[Item]:
     return list(array)
 
 
-def _decode_json(body: bytes | bytearray) -> list[Item]:
+def _decode_json(body: bytes | bytearray) -> list[Item | RequestError]:
     try:
         request = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -108,16 +113,23 @@ def _decode_json(body: bytes | bytearray) -> list[Item]:
     if not isinstance(instances, list):
         raise RequestError('the body must be {"instances": [...]} or the list alone')
     _check_count(len(instances))
-    return [_decode_instance(index, instance) for index, instance in enumerate(instances)]
+    return [_read_instance(index, instance) for index, instance in enumerate(instances)]
 
 
-def _decode_lines(body: bytes | bytearray) -> list[Item]:
+def _decode_lines(body: bytes | bytearray) -> list[Item | RequestError]:
     _check_count(body.rstrip().count(b"\n") + 1)
     try:
         instances = [json.loads(line) for line in body.rstrip().split(b"\n")]
     except (ValueError, RecursionError) as error:
         raise RequestError("a line of the body is not JSON in UTF-8") from error
-    return [_decode_instance(index, instance) for index, instance in enumerate(instances)]
+    return [_read_instance(index, instance) for index, instance in enumerate(instances)]
+
+
+def _read_instance(index: int, instance: Any) -> Item | RequestError:
+    try:
+        return _decode_instance(index, instance)
+    except RequestError as error:
+        return error
 
 
 def _check_count(count: int) -> None:
@@ -152,59 +164,10 @@ def _decode_base64(index: int, instance: dict[str, Any]) -> bytes:
         raise RequestError(f"instances[{index}].b64 is not base64") from error
 
 
-_DECODERS: dict[str, Callable[[bytes | bytearray], list[Item]]] = {
+_DECODERS: dict[str, Callable[[bytes | bytearray], list[Item | RequestError]]] = {
     **dict.fromkeys(_PICTURES, _decode_picture),
     "application/octet-stream": _decode_sniffed,
     NPY: _decode_npy,
     JSON: _decode_json,
-    "application/jsonlines": _decode_lines,
+    JSON_LINES: _decode_lines,
 }
-
-
-def encode_answer(logits: Logits, classes: Sequence[BreedClass], accept: str | None) -> tuple[bytes, str]:
-    """The body for logits `(N, classes)` in the best type that `accept` offers, and that type."""
-    content_type = negotiate(accept)
-    if content_type == NPY:
-        return write_npy(logits), NPY
-    predictions = [
-        {"top": [asdict(guess) for guess in guesses]}
-        for guesses in rank(logits, classes, count=ANSWERED_CLASSES)
-    ]
-    return json.dumps({"predictions": predictions}).encode(), JSON
-
-
-def negotiate(accept: str | None) -> str:
-    """Choose the answer's media type by RFC 9110, section 12.5.1; JSON where the client does not mind.
-
-    Raises `NotAcceptableError` when neither type is offered.
-    """
-    if accept is None or not accept.strip():
-        return JSON
-    ranges = [found for text in accept.split(",") if (found := _media_range(text))]
-    offers = [(media_type, *_offer(media_type, ranges)) for media_type in (JSON, NPY)]
-    media_type, quality, _ = max(offers, key=lambda offer: (offer[1], -offer[2]))
-    if quality <= 0:
-        raise NotAcceptableError(f"the Accept header must offer {JSON} or {NPY}")
-    return media_type
-
-
-def _media_range(text: str) -> tuple[str, float] | None:
-    """A media range and its quality; None for a range whose quality is not a number from 0 to 1."""
-    media_type, *parameters = (part.strip().lower() for part in text.split(";"))
-    quality = 1.0
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name.strip() == "q":
-            if not _QUALITY.fullmatch(value.strip()) or float(value) > 1:
-                return None
-            quality = float(value)
-    return media_type, quality
-
-
-def _offer(media_type: str, ranges: Sequence[tuple[str, float]]) -> tuple[float, int]:
-    """The quality of the most specific range that covers the type, and the range's place."""
-    for pattern in (media_type, media_type.split("/", maxsplit=1)[0] + "/*", "*/*"):
-        for place, (offered, quality) in enumerate(ranges):
-            if offered == pattern:
-                return quality, place
-    return 0.0, len(ranges)

@@ -21,8 +21,9 @@ class BreedTransformer(Transformer):  # type: ignore[misc] # the toolkit brings 
 
     def transform(self, data: list[dict[str, Any]], context: Any) -> list[bytes]:
         """Answer the one request of `data`; dynamic batching is off."""
+        self._context = context
         try:
-            headers = _headers(context)
+            headers = request_headers(context)
             accept = headers.get("accept")
             if accept is None or accept.strip() == "*/*":
                 accept = self._environment.default_accept
@@ -34,7 +35,7 @@ class BreedTransformer(Transformer):  # type: ignore[misc] # the toolkit brings 
         except RequestError as error:
             return self._answer_error(context, error.status, error.code, str(error))
         except Exception:  # the last resort: the client gets JSON, the log gets the traceback
-            request_id = _headers(context).get("x-request-id") or context.get_request_id(0)
+            request_id = request_headers(context).get("x-request-id") or context.get_request_id(0)
             logger.exception("Request %s failed", request_id)
             return self._answer_error(
                 context,
@@ -53,7 +54,7 @@ class BreedTransformer(Transformer):  # type: ignore[misc] # the toolkit brings 
         return [error_body(code, message)]
 
 
-def _headers(context: Any) -> Mapping[str, str]:
+def request_headers(context: Any) -> Mapping[str, str]:
     """The request's headers by lower-case name; the server mixes the body parts' types in."""
     found = context.get_all_request_header(0)
     return {name.lower(): value for name, value in found.items() if isinstance(value, str)}

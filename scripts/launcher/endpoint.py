@@ -6,12 +6,12 @@ answer because the connection broke or the queue was full is sent again; one tha
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpx
 
@@ -98,8 +98,7 @@ class EndpointClient:
         except Refused as error:
             return [Prediction(str(file), error=str(error))]
         names = [str(file)] if content_type != NPY else [f"{file}[{row}]" for row in range(len(answers))]
-        tops = [tuple(Ranked(**entry) for entry in answer["top"]) for answer in answers]
-        return [Prediction(name, top) for name, top in zip(names, tops, strict=True)]
+        return [_prediction(name, answer) for name, answer in zip(names, answers, strict=True)]
 
     def predict_all(self, files: Iterable[Path], clients: int) -> Iterator[list[Prediction]]:
         """Ask about many files, `clients` at a time, and yield the answers in the files' order."""
@@ -108,6 +107,13 @@ class EndpointClient:
             yield from pool.map(self.predict, files)
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _prediction(name: str, answer: Mapping[str, Any]) -> Prediction:
+    """One picture's part of an answer, `{"top": […]}` or `{"error": {…}}`."""
+    if error := answer.get("error"):
+        return Prediction(name, error=f"{error['code']}: {error['message']}")
+    return Prediction(name, tuple(Ranked(**entry) for entry in answer["top"]))
 
 
 def _body(answer: httpx.Response) -> bytes:

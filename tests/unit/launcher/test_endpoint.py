@@ -112,6 +112,18 @@ def test_an_array_file_has_an_answer_for_each_of_its_pictures(tmp_path: Path) ->
     ]
 
 
+def test_a_bad_picture_of_an_array_file_carries_its_own_error(tmp_path: Path) -> None:
+    (tmp_path / "two.npy").write_bytes(b"\x93NUMPY and so on")
+    error = {"code": "bad_request", "message": "picture 1 holds a value that is not finite"}
+    two = json.dumps({"predictions": [{"top": TOP}, {"error": error}]}).encode()
+
+    with serving((200, two)) as (_, client):
+        good, bad = client.predict(tmp_path / "two.npy")
+
+    assert good.top and not good.error
+    assert (bad.top, bad.error) == ((), "bad_request: picture 1 holds a value that is not finite")
+
+
 def test_a_refused_picture_carries_the_servers_reason_and_is_not_sent_again(picture: Path) -> None:
     refusal = json.dumps({"error": {"code": "bad_request", "message": "not a picture"}}).encode()
 

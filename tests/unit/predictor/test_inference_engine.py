@@ -79,9 +79,14 @@ def user_module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def test_the_four_functions_answer_a_request(user_module: Any, base_folder: Path, jpeg: bytes) -> None:
+    from mms.context import Context, RequestProcessor
+
+    context = Context("model", str(base_folder), None, 1, None, "1.1.11")
+    context.request_processor = [RequestProcessor({"Content-Type": "image/jpeg"})]
     model = user_module.model_fn(str(base_folder / "model"))
     data = user_module.input_fn(jpeg, "image/jpeg")
-    body, content_type = user_module.output_fn(user_module.predict_fn(data, model), "application/json")
+    prediction = user_module.predict_fn(data, model, context)
+    body, content_type = user_module.output_fn(prediction, "application/json")
     assert content_type == "application/json"
     assert len(json.loads(body)["predictions"][0]["top"]) == 5
 

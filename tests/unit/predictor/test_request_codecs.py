@@ -1,4 +1,4 @@
-"""Request and response content types, without a server: what `docs/http.md` promises."""
+"""A request's content types, without a server: what `docs/http.md` promises."""
 
 import base64
 import contextlib
@@ -14,21 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from predictor.artifact import BreedClass
 from predictor.codecs import (
-    NotAcceptableError,
     RequestError,
     TooLargeError,
     UnsupportedMediaTypeError,
     decode_request,
-    encode_answer,
-    negotiate,
 )
 from predictor.npy import NpyError, read_npy, write_npy
 
 NPY = "application/x-npy"
-INVALID_QUALITIES = ("much", "", "nan", "inf", "1e400", "1e-1", "-0.5", "1.001", "7", "1_0", "٠")
-CLASSES = tuple(BreedClass(f"{number:03}.Breed", f"Breed {number}") for number in range(1, 8))
 
 
 def _npy(array: np.ndarray, **options: Any) -> bytes:
@@ -198,8 +192,26 @@ def test_an_array_of_other_dimensions_is_refused(shape: tuple[int, ...]) -> None
 def test_a_value_that_is_not_finite_is_refused(value: float) -> None:
     batch = np.zeros((2, 3, 2, 2), np.float32)
     batch[1, 2, 1, 1] = value
+    good, bad = decode_request(_npy(batch), NPY)
+    np.testing.assert_array_equal(good, batch[0])
+    assert isinstance(bad, RequestError)
+    assert "picture 1 holds a value that is not a finite" in str(bad)
     with pytest.raises(RequestError, match="not a finite"):
-        decode_request(_npy(batch), NPY)
+        decode_request(_npy(batch[1:]), NPY)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b'{"instances": [{"b64": "eA=="}, 7, {"b64": "%"}]}', "application/json"),
+        (b'{"b64": "eA=="}\n7\n{"b64": "%"}', "application/jsonlines"),
+    ],
+)
+def test_a_bad_instance_among_others_is_that_ones_error(body: bytes, content_type: str) -> None:
+    first, *others = decode_request(body, content_type)
+    assert first == b"x"
+    assert [str(error)[:12] for error in others] == ["instances[1]", "instances[2]"]
+    assert all(isinstance(error, RequestError) for error in others)
 
 
 @pytest.mark.parametrize(
@@ -232,55 +244,3 @@ def test_65_pictures_are_too_many_and_64_are_not() -> None:
         decode_request(_npy(np.zeros((65, 3, 1, 1), np.float32)), NPY)
     with pytest.raises(TooLargeError, match="65 pictures"):
         decode_request(json.dumps({"instances": [[[[0]]]] * 65}).encode(), "application/json")
-
-
-@pytest.mark.parametrize(
-    ("accept", "chosen"),
-    [
-        (None, "application/json"),
-        ("", "application/json"),
-        ("*/*", "application/json"),
-        ("application/*", "application/json"),
-        ("application/json", "application/json"),
-        ("Application/JSON; charset=utf-8", "application/json"),
-        ("application/x-npy", NPY),
-        ("application/x-npy, */*;q=0.1", NPY),
-        ("application/json;q=0.2, application/x-npy;q=0.7", NPY),
-        ("application/x-npy, application/json", NPY),
-        ("text/html, application/json;q=0", None),
-        ("*/*, application/json;q=0", NPY),
-        ("text/html", None),
-        ("text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2", "application/json"),
-        *((f"application/json;q={quality}", None) for quality in INVALID_QUALITIES),
-        *(
-            (f"{NPY};q={quality}, application/json;q=0.1", "application/json")
-            for quality in INVALID_QUALITIES
-        ),
-        *((f"application/json;q={quality}, */*;q=0.1", "application/json") for quality in INVALID_QUALITIES),
-        ("json", None),
-    ],
-)
-def test_the_answers_type_is_negotiated(accept: str | None, chosen: str | None) -> None:
-    if chosen is None:
-        with pytest.raises(NotAcceptableError):
-            negotiate(accept)
-    else:
-        assert negotiate(accept) == chosen
-
-
-def test_the_json_answer_ranks_the_five_most_probable_classes() -> None:
-    logits = np.array([[0, 1, 2, 3, 4, 5, 6]], np.float32)
-    body, content_type = encode_answer(logits, CLASSES, None)
-    (prediction,) = json.loads(body)["predictions"]
-    assert content_type == "application/json"
-    assert [guess["label"] for guess in prediction["top"]] == [f"Breed {n}" for n in (7, 6, 5, 4, 3)]
-    assert prediction["top"][0]["name"] == "007.Breed"
-    expected = np.exp(6) / np.exp(np.arange(7)).sum()
-    assert prediction["top"][0]["probability"] == pytest.approx(expected, rel=1e-12)
-
-
-def test_the_npy_answer_is_the_raw_logits() -> None:
-    logits = np.arange(14, dtype=np.float32).reshape(2, 7)
-    body, content_type = encode_answer(logits, CLASSES, NPY)
-    assert content_type == NPY
-    np.testing.assert_array_equal(np.load(io.BytesIO(body)), logits)
