@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from predictor.artifact import ArtifactError
 from predictor.cpus import cpu_limit
+from predictor.images import NAMES
 from predictor.listing import WRITERS
 from predictor.model import load_model
 from predictor.offline import Answer, Search, find_pictures, predict_files
@@ -31,7 +32,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         description="Name the breeds of the dogs on pictures.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("paths", nargs="+", type=Path, metavar="FILE|FOLDER", help="JPEG and PNG pictures")
+    parser.add_argument("paths", nargs="+", type=Path, metavar="FILE|FOLDER", help=f"pictures: {NAMES}")
     parser.add_argument("--model-dir", type=Path, default=model_folder(os.environ), help="the model artifact")
     parser.add_argument("--top-k", type=_count, default=5, metavar="K", help="breeds named for each picture")
     parser.add_argument("--format", choices=list(WRITERS), default="table", help="how answers are written")
@@ -93,7 +94,7 @@ def _report_nothing_found(search: Search, paths: Sequence[Path]) -> None:
     for path in search.missing:
         print(f"predict: {path} does not exist", file=sys.stderr)
     if searched := [str(path) for path in paths if path not in search.missing]:
-        print(f"predict: no JPEG or PNG picture in {', '.join(searched)}", file=sys.stderr)
+        print(f"predict: no picture in {', '.join(searched)}", file=sys.stderr)
 
 
 def _watched(answers: Iterable[Answer], total: int, unreadable: list[Answer]) -> Iterator[Answer]:

@@ -17,9 +17,12 @@ MAX_PICTURES = 64
 JSON = "application/json"
 JSON_LINES = "application/jsonlines"
 NPY = "application/x-npy"
-_PICTURES = ("image/jpeg", "image/png", "application/x-image")
+_PICTURES = (
+    *("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff"),
+    "application/x-image",
+)
 
-# One picture of a request: a JPEG or PNG file, or a normalised float32 array (3, S, S).
+# One picture of a request: a file's content, or a normalised float32 array (3, S, S).
 Item = bytes | bytearray | NDArray[np.float32]
 
 
@@ -157,7 +160,7 @@ def _decode_instance(index: int, instance: Any) -> Item:
 def _decode_base64(index: int, instance: dict[str, Any]) -> bytes:
     encoded = instance.get("b64")
     if set(instance) != {"b64"} or not isinstance(encoded, str):
-        raise RequestError(f'instances[{index}] must be {{"b64": "<base64 of a JPEG or PNG file>"}}')
+        raise RequestError(f'instances[{index}] must be {{"b64": "<base64 of a picture file>"}}')
     try:
         return base64.b64decode(encoded, validate=True)
     except ValueError as error:

@@ -4,24 +4,45 @@ Called by `predictor.model` for every picture, over HTTP and offline alike. The 
 what torchvision's `Resize(resize)`, `CenterCrop(crop)`, `ToTensor`, `Normalize` give for a PIL image.
 """
 
-import struct
 import warnings
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import (
+    BmpImagePlugin,
+    ExifTags,
+    GifImagePlugin,
+    Image,
+    JpegImagePlugin,
+    MpoImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
 
 from predictor.artifact import Preprocessing
 
+# Pillow loads its decoders at first use, and two threads that do so at once see half of them. These are
+# what FORMATS needs; `Image.init()` would load forty more at every start.
+_DECODERS = (
+    JpegImagePlugin, MpoImagePlugin, PngImagePlugin, WebPImagePlugin, BmpImagePlugin, GifImagePlugin,
+    TiffImagePlugin, PpmImagePlugin,
+)  # fmt: skip
 # PIL's warnings tell of a damaged picture what PictureError tells, less clearly.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+# The limit below is checked before anything is decoded; Pillow's own is later and does not say the size.
+Image.MAX_IMAGE_PIXELS = None
 
-Image.preinit()  # Pillow loads its decoders at first use; two threads that do so at once see half of them
+# What training reads as well. Raster formats only: Pillow would also hand EPS and PDF to outside programs.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
+NAMES = "JPEG, PNG, WebP, GIF, BMP, TIFF or PPM"
 
 MAX_PIXELS = 50_000_000
 _MAX_RESIZED_PIXELS = 20_000_000  # a strip of 1 × 50,000,000 would be resized to gigabytes
-_DECODE_ERRORS = (OSError, SyntaxError, ValueError, TypeError, struct.error, EOFError, IndexError, KeyError)
 _ORIENTATIONS = {  # EXIF 2.3, tag 0x0112
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -34,7 +55,7 @@ _ORIENTATIONS = {  # EXIF 2.3, tag 0x0112
 
 
 class PictureError(Exception):
-    """The bytes are not a readable JPEG or PNG picture."""
+    """The bytes are no readable picture of a known format."""
 
 
 class PictureTooLargeError(PictureError):
@@ -50,34 +71,28 @@ def load_picture(stream: BinaryIO, preprocessing: Preprocessing) -> NDArray[np.f
 
 
 def decode(stream: BinaryIO) -> Image.Image:
-    """Decode a JPEG or PNG, told by its content, to an upright RGB picture."""
+    """Decode a picture, told by its content, to an upright RGB one: of an animation the first frame."""
     try:
-        image = Image.open(stream, formats=["JPEG", "PNG"])
-    except Image.DecompressionBombError as error:
-        raise _too_large("far more") from error
-    except _DECODE_ERRORS as error:
-        raise PictureError("the picture is neither a JPEG nor a PNG file") from error
-    with image:
-        pixels = image.width * image.height
-        if pixels > MAX_PIXELS:
-            raise _too_large(f"{pixels:,}")
-        try:
+        with Image.open(stream, formats=FORMATS) as image:
+            pixels = image.width * image.height
+            if pixels > MAX_PIXELS:
+                raise PictureTooLargeError(
+                    f"the picture has {pixels:,} pixels; at most {MAX_PIXELS:,} are accepted"
+                )
             image.load()
             return _upright(_to_rgb(image), _orientation(image))
-        except Image.DecompressionBombError as error:
-            raise _too_large("far more") from error
-        except _DECODE_ERRORS as error:
-            raise PictureError("the picture is damaged or cut off") from error
-
-
-def _too_large(pixels: str) -> PictureTooLargeError:
-    return PictureTooLargeError(f"the picture has {pixels} pixels; at most {MAX_PIXELS:,} are accepted")
+    except (PictureError, MemoryError):
+        raise
+    except UnidentifiedImageError as error:
+        raise PictureError(f"the picture is no {NAMES} file") from error
+    except Exception as error:  # decoders raise anything on broken bytes: struct.error, KeyError …
+        raise PictureError("the picture is damaged or cut off") from error
 
 
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except _DECODE_ERRORS:  # broken EXIF in a picture that decodes: it has no orientation
+    except Exception:  # noqa: BLE001 - broken EXIF in a picture that decodes: it has no orientation
         return 1
 
 
@@ -86,6 +101,8 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise PictureError("the picture has floating-point pixels; save it with 8 or 16 bits a channel")
     if image.mode.startswith("I"):  # 16-bit grey, which PIL's own conversion would clip to white
         wide = np.asarray(image).astype(np.uint32).clip(0, 65_535)
         image = Image.fromarray((wide // 257).astype(np.uint8))

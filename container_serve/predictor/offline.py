@@ -15,12 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from predictor.images import PictureError, load_picture
+from predictor.images import EXTENSIONS, PictureError, load_picture
 from predictor.model import Model
 from predictor.ranking import Guess, rank
 
-_EXTENSIONS = {".jpg", ".jpeg", ".png"}
-_OTHER_FORMATS = {".avif", ".bmp", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".tif", ".tiff", ".webp"}
+_OTHER_FORMATS = {".avif", ".heic", ".heif", ".jp2", ".jxl"}
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Search:
 
 
 def find_pictures(paths: Iterable[Path]) -> Search:
-    """The named files, and every JPEG and PNG file (by extension) below the named folders, sorted.
+    """The named files, and every picture (by extension) below the named folders, sorted.
 
     Hidden files and folders are left out of folders; pictures of other formats are noted, by extension.
     A named file that does not exist is among the pictures too, for a report.
@@ -80,7 +79,7 @@ def _walk(folder: Path, search: Search) -> list[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for file in (Path(parent, name) for name in files if not name.startswith(".")):
             extension = file.suffix.lower()
-            if extension in _EXTENSIONS:
+            if extension in EXTENSIONS:
                 pictures.append(file)
             elif extension in _OTHER_FORMATS:
                 search.other_formats.add(file)

@@ -5,6 +5,7 @@ import random
 import struct
 import time
 import zlib
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -143,9 +144,52 @@ def test_a_cmyk_jpeg_keeps_its_colours() -> None:
     assert np.abs(decoded - [220, 30, 30]).max() < 12
 
 
-@pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF", "WEBP", "PPM"])
+def _in_mode(mode: str) -> Image.Image:
+    if mode in {"I;16", "I", "F"}:
+        levels = np.linspace(0, 65_535, 50 * 40).reshape(40, 50)
+        return Image.fromarray(levels.astype({"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode]))
+    return _noise(50, 40).convert(mode)
+
+
+def _every_file() -> dict[str, bytes]:
+    """A file of each format in each mode that it knows."""
+    files = {}
+    for kind in ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM"):
+        for mode in ("RGB", "L", "1", "P", "LA", "RGBA", "CMYK", "I;16", "I", "F"):
+            with suppress(OSError, ValueError):  # not every format knows every mode
+                options = {"lossless": True} if kind == "WEBP" else {}
+                files[f"{kind}-{mode}"] = _file(_in_mode(mode), kind, **options).getvalue()
+    return files
+
+
+EVERY_FILE = _every_file()
+
+
+@pytest.mark.parametrize("name", EVERY_FILE)
+def test_whatever_training_reads_is_read_pixel_for_pixel_alike(name: str) -> None:
+    from trainer import images as training
+
+    try:
+        expected = training.decode(EVERY_FILE[name])
+    except training.UnreadableError:
+        with pytest.raises(PictureError):
+            decode(io.BytesIO(EVERY_FILE[name]))
+        return
+    decoded = decode(io.BytesIO(EVERY_FILE[name]))
+    assert decoded.mode == "RGB"
+    np.testing.assert_array_equal(decoded, expected)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_of_an_animation_the_first_frame_is_taken(kind: str) -> None:
+    first, second = Image.new("RGB", (20, 20), "white"), Image.new("RGB", (20, 20), "black")
+    decoded = decode(_file(first, kind, save_all=True, append_images=[second]))
+    np.testing.assert_array_equal(decoded, first)
+
+
+@pytest.mark.parametrize("kind", ["PDF", "EPS", "ICO", "TGA", "PCX"])
 def test_other_formats_are_refused_by_their_content(kind: str) -> None:
-    with pytest.raises(PictureError, match="neither a JPEG nor a PNG"):
+    with pytest.raises(PictureError, match="is no JPEG, PNG"):
         decode(_file(_noise(20, 20), kind))
 
 
@@ -191,8 +235,8 @@ def test_the_largest_size_is_not_refused_for_its_size() -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-@given(data=st.data(), kind=st.sampled_from(["JPEG", "PNG"]))
+@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data(), kind=st.sampled_from(["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM"]))
 def test_a_damaged_picture_is_decoded_or_refused_and_nothing_else(data: st.DataObject, kind: str) -> None:
     content = bytearray(SMALL[kind])
     for _ in range(data.draw(st.integers(1, 12))):
@@ -208,4 +252,6 @@ SMALL = {
         _noise(24, 16), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06"
     ).getvalue(),
     "PNG": _file(_noise(24, 16).convert("P"), "PNG").getvalue(),
+    "TIFF": _file(_noise(24, 16), "TIFF", compression="tiff_lzw").getvalue(),
+    **{kind: _file(_noise(24, 16), kind).getvalue() for kind in ("WEBP", "GIF", "BMP", "PPM")},
 }
