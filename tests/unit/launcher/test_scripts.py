@@ -296,7 +296,7 @@ def test_the_demo_trains_serves_and_names_pictures_with_real_toolkits(pictures: 
         assert stage in done.stdout
     for breed in ("Red dog", "Green", "Blue"):
         assert breed in done.stdout
-    assert "POST /invocations" in (tmp_path / "runs/latest/endpoint.log").read_text()
+    assert '"path":"/invocations","status":200' in (tmp_path / "runs/latest/endpoint.log").read_text()
     serve_and_ask(tmp_path / "runs/latest/output/model.tar.gz", pictures)
 
 

@@ -307,7 +307,7 @@ def test_a_trial_that_others_took_for_lost_and_that_ends_well_here_is_theirs(
         if not taken:
             taken.extend(each for each in found.own() if each.state == TrialState.RUNNING)
             other = study.attach("search", study_storage.in_folder(folder))
-            other.optuna.tell(taken[0].number, state=TrialState.FAIL)
+            other.optuna.tell(taken[0].number, state=TrialState.FAIL, skip_if_finished=True)
         return job
 
     backend.train = ends_after_it_was_taken  # type: ignore[method-assign]

@@ -194,4 +194,4 @@ def test_the_help_shows_every_default() -> None:
     done = run("train_model.py", "--help", base=Path("/nowhere"))
 
     assert done.returncode == 0
-    assert done.stdout.count("(default:") == 33 + 6
+    assert done.stdout.count("(default:") == 34 + 6
