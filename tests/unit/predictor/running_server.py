@@ -60,7 +60,8 @@ class Clients:
     def __init__(self, port: int, body: bytes, *, count: int) -> None:
         self.statuses: Counter[int] = Counter()
         self.refused = 0
-        self.lost: list[str] = []  # a request that got no whole answer
+        self.lost: list[str] = []  # a request that got part of an answer
+        self.closed: list[str] = []  # a request whose connection ended before the first byte of an answer
         self._port, self._body = port, body
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -108,13 +109,14 @@ class Clients:
 
     def _ask(self, connection: http.client.HTTPConnection) -> http.client.HTTPConnection | None:
         """Send one request; return the connection if it can be used again."""
+        answer = None
         try:
             connection.request("POST", "/invocations", self._body, {"Content-Type": "image/jpeg"})
             answer = connection.getresponse()
             answer.read()
         except (OSError, http.client.HTTPException) as error:
             with self._lock:
-                self.lost.append(repr(error))
+                (self.lost if answer else self.closed).append(repr(error))
             connection.close()
             return None
         with self._lock:

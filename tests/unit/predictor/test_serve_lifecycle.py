@@ -93,7 +93,7 @@ def test_a_killed_worker_costs_only_what_it_held_and_is_back_within_3_seconds(
         assert running.process.poll() is None
     assert clients.statuses.keys() <= {200, 500}
     assert clients.statuses[500] <= 1
-    assert not clients.lost
+    assert not clients.lost + clients.closed
 
 
 def test_a_stop_under_load_loses_nothing_that_was_accepted(base_folder: Path, jpeg: bytes) -> None:
@@ -106,6 +106,9 @@ def test_a_stop_under_load_loses_nothing_that_was_accepted(base_folder: Path, jp
     assert set(clients.statuses) == {200}
     assert not clients.lost
     assert clients.refused == 32
+    # Whatever nginx took is in its log. What is on its way as the connection is closed, it has not taken.
+    accepted = running.log.read_text().count('"path":"/invocations"')
+    assert accepted == clients.statuses[200]
 
 
 def test_more_requests_than_may_wait_are_503_and_the_others_are_answered(
@@ -117,7 +120,7 @@ def test_more_requests_than_may_wait_are_503_and_the_others_are_answered(
             clients.wait_for_answers(2_000)
         assert running.ask(jpeg, Content_Type="image/jpeg").status == 200
     assert set(clients.statuses) == {200, 503}
-    assert not clients.lost
+    assert not clients.lost + clients.closed
 
 
 def test_the_end_of_nginx_ends_the_server(second_server: RunningServer) -> None:
