@@ -31,9 +31,9 @@ def predict_fn(data: list[Item | RequestError], model: Model, context: Any) -> A
     """Preprocess what is still a file, and infer."""
     options = Options.from_header(request_headers(context).get(HEADER))
     with stage("decode"):
-        inputs = model.read(data)
+        views = model.read(data)
     with stage("infer"):
-        outcomes = model.infer(inputs, tta=options.tta)
+        outcomes = model.infer(views, tta=options.tta)
     return Answer(outcomes, model.artifact.classes, version=model.version, top_k=options.top_k)
 
 

@@ -22,8 +22,8 @@ _PICTURES = (
     "application/x-image",
 )
 
-# One picture of a request: a file's content, or a normalised float32 array (3, S, S).
-Item = bytes | bytearray | NDArray[np.float32]
+# One picture of a request: a file's content, a normalised float32 array (3, S, S), or uint8 pixels (S, S, 3).
+Item = bytes | bytearray | NDArray[np.float32] | NDArray[np.uint8]
 
 
 class RequestError(Exception):
@@ -102,7 +102,7 @@ def _decode_npy(body: bytes | bytearray) -> list[Item | RequestError]:
     except NpyError as error:
         raise RequestError(str(error)) from error
     if array.ndim != 4:
-        raise RequestError("the array must have the shape (N, 3, S, S)")
+        raise RequestError("the array must have the shape (N, 3, S, S), or (N, S, S, 3) in uint8")
     _check_count(len(array))
     return list(array)
 

@@ -6,6 +6,7 @@ measured as fast as batches, and a picture's answer cannot depend on its neighbo
 
 import functools
 import queue
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 from predictor.artifact import Artifact, ArtifactError, EngineFiles
 
 Logits = NDArray[np.float32]
+# Pixels as decoded, uint8 `(S, S, 3)` RGB, or a normalised image, float32 `(3, S, S)`.
+Image = NDArray[np.uint8] | NDArray[np.float32]
 
 _BF16_TOLERANCE = 0.05  # in probability, of the f32 network computed in bf16
 
@@ -44,26 +47,23 @@ class Engine:
         for _ in range(streams):
             self._requests.put(compiled.create_infer_request())
 
-    def infer(self, images: NDArray[np.float32]) -> Logits:
-        """Normalised images, float32 `(N, 3, S, S)`, to raw logits, float32 `(N, classes)`."""
-        return self._infer(images.transpose(0, 2, 3, 1) * self._std + self._mean)
-
-    def infer_pixels(self, pixels: NDArray[np.uint8]) -> Logits:
-        """Pixels as decoded, uint8 `(N, S, S, 3)` RGB, to raw logits, float32 `(N, classes)`."""
-        return self._infer(pixels)
-
-    def _infer(self, pictures: NDArray[Any]) -> Logits:
-        logits = np.empty((len(pictures), self._classes), dtype=np.float32)
+    def infer(self, images: Sequence[Image]) -> Logits:
+        """Images of either kind, as many as there are, to raw logits, float32 `(N, classes)`."""
+        logits = np.empty((len(images), self._classes), dtype=np.float32)
         request = self._requests.get()
         try:
-            for row, picture in enumerate(pictures):
-                request.infer(
-                    [np.ascontiguousarray(picture[np.newaxis], dtype=np.float32)], share_inputs=True
-                )
+            for row, image in enumerate(images):
+                request.infer([self._pixels(image)[np.newaxis]], share_inputs=True)
                 logits[row] = request.get_output_tensor(0).data[0]
         finally:
             self._requests.put(request)
         return logits
+
+    def _pixels(self, image: Image) -> NDArray[np.float32]:
+        """The network's input, float32 `(S, S, 3)` from 0 to 255."""
+        if image.dtype == np.float32:
+            image = image.transpose(1, 2, 0) * self._std + self._mean
+        return np.ascontiguousarray(image, dtype=np.float32)
 
 
 @functools.cache
@@ -164,7 +164,7 @@ def run_selftest(engine: Engine, artifact: Artifact) -> float:
             where=selftest.images,
             remedy="Export the artifact again.",
         )
-    difference = float(np.abs(softmax(engine.infer(images)) - softmax(expected)).max())
+    difference = float(np.abs(softmax(engine.infer(list(images))) - softmax(expected)).max())
     if not difference <= tolerance:  # also true for NaN
         raise ArtifactError(
             f"the self-test differs by {difference:.2g} in probability from what was trained; "

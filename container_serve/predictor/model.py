@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from predictor.answers import Outcome
 from predictor.artifact import DESCRIPTION, Artifact, read_artifact
 from predictor.codecs import Item, RequestError, TooLargeError, raise_only
-from predictor.engine import Engine, Logits, run_selftest, softmax
-from predictor.images import PictureError, PictureTooLargeError, load_picture
+from predictor.engine import Engine, Image, Logits, run_selftest, softmax
+from predictor.images import PictureError, PictureTooLargeError, View, load_view
 
 
 @dataclass(frozen=True)
@@ -29,51 +28,59 @@ class Model:
 
     version: str
 
-    def read(self, items: Sequence[Item | RequestError]) -> list[NDArray[np.float32] | RequestError]:
-        """The network's input for each picture, float32 `(3, S, S)`, or why there is none.
+    def read(self, items: Sequence[Item | RequestError]) -> list[View | RequestError]:
+        """What the network looks at of each picture, or why there is nothing.
 
         Raises `RequestError` for the only picture of a request.
         """
-        inputs = [
+        views = [
             item if isinstance(item, RequestError) else self._read(index, item)
             for index, item in enumerate(items)
         ]
-        raise_only(inputs)
-        return inputs
+        raise_only(views)
+        return views
 
-    def infer(
-        self, inputs: Sequence[NDArray[np.float32] | RequestError], *, tta: bool = False
-    ) -> list[Outcome]:
+    def infer(self, views: Sequence[View | RequestError], *, tta: bool = False) -> list[Outcome]:
         """Raw logits of each picture, float32 `(classes,)`, or why it has none.
 
         With `tta` they stand for the mean of the probabilities of the picture and its mirror image.
         """
-        images = [each for each in inputs if not isinstance(each, RequestError)]
-        rows = iter(self._infer(np.stack(images), tta=tta) if images else ())
-        return [each if isinstance(each, RequestError) else next(rows) for each in inputs]
+        images = [each.pixels for each in views if not isinstance(each, RequestError)]
+        rows = iter(self._infer(images, tta=tta))
+        return [each if isinstance(each, RequestError) else next(rows) for each in views]
 
-    def _infer(self, images: NDArray[np.float32], *, tta: bool) -> Logits:
+    def _infer(self, images: Sequence[Image], *, tta: bool) -> Logits:
         logits = self.engine.infer(images)
         if not tta:
             return logits
-        mirrored = self.engine.infer(images[..., ::-1])
+        mirrored = self.engine.infer([_mirrored(image) for image in images])
         mean = (softmax(logits) + softmax(mirrored)) / 2
         averaged: Logits = np.log(mean.clip(np.finfo(np.float64).tiny)).astype(np.float32)
         return averaged
 
-    def _read(self, index: int, item: Item) -> NDArray[np.float32] | RequestError:
+    def _read(self, index: int, item: Item) -> View | RequestError:
         if isinstance(item, np.ndarray):
-            if item.shape != self.artifact.input_shape:
-                shape = ", ".join(map(str, self.artifact.input_shape))
-                found = ", ".join(map(str, item.shape))
-                return RequestError(f"picture {index} has the shape ({found}); the model takes ({shape})")
-            return item
+            return self._check(index, item)
         try:
-            return load_picture(io.BytesIO(item), self.artifact.preprocessing)
+            return load_view(io.BytesIO(item), self.artifact.preprocessing)
         except PictureTooLargeError as error:
             return TooLargeError(f"picture {index}: {error}")
         except PictureError as error:
             return RequestError(f"picture {index}: {error}")
+
+    def _check(self, index: int, array: Image) -> View | RequestError:
+        colours, height, width = self.artifact.input_shape
+        wanted = (height, width, colours) if array.dtype == np.uint8 else (colours, height, width)
+        if array.shape != wanted:
+            return RequestError(
+                f"picture {index} has the shape ({', '.join(map(str, array.shape))}); "
+                f"the model takes ({', '.join(map(str, wanted))}) in {array.dtype}"
+            )
+        return View(array, (0, 0, width, height))
+
+
+def _mirrored(image: Image) -> Image:
+    return image[:, ::-1] if image.dtype == np.uint8 else image[..., ::-1]
 
 
 def load_model(folder: Path, *, threads: int, streams: int = 1, precision: str | None = None) -> Model:

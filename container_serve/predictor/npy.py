@@ -15,15 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 _MAGIC = b"\x93NUMPY"
-_HEADER_LIMIT = 1024  # characters; a float32 array of four dimensions needs about 80
+_HEADER_LIMIT = 1024  # characters; an array of four dimensions needs about 80
+
+_TYPES = {"<f4": 4, ">f4": 4, "|u1": 1}  # bytes a value
 
 
 class NpyError(Exception):
-    """The bytes are not a float32 `.npy` array; the message may be shown to the client."""
+    """The bytes are not a float32 or uint8 `.npy` array; the message may be shown to the client."""
 
 
-def read_npy(content: bytes | bytearray) -> NDArray[np.float32]:
-    """Read one float32 array of any shape from `content`, as a view of it.
+def read_npy(content: bytes | bytearray) -> NDArray[np.float32] | NDArray[np.uint8]:
+    """Read one float32 or uint8 array of any shape from `content`, as a view of it.
 
     Raises `NpyError` for anything else, before allocating anything.
     """
@@ -31,11 +33,11 @@ def read_npy(content: bytes | bytearray) -> NDArray[np.float32]:
     shape, dtype = header.get("shape"), header.get("descr")
     if set(header) != {"descr", "fortran_order", "shape"} or not isinstance(header["fortran_order"], bool):
         raise NpyError("the .npy header must hold exactly descr, fortran_order and shape")
-    if dtype not in ("<f4", ">f4"):
-        raise NpyError("the .npy array must have the type float32")
+    if not isinstance(dtype, str) or dtype not in _TYPES:
+        raise NpyError("the .npy array must have the type float32 or uint8")
     if not isinstance(shape, tuple) or not all(type(size) is int and size >= 0 for size in shape):
         raise NpyError("the .npy header's shape must be a tuple of sizes")
-    promised, present = 4 * math.prod(shape), len(content) - offset
+    promised, present = _TYPES[dtype] * math.prod(shape), len(content) - offset
     if promised != present:
         raise NpyError(f"the .npy header promises {promised} bytes of data, but {present} came")
     array: NDArray[Any] = np.frombuffer(content, dtype=dtype, offset=offset)
@@ -43,7 +45,7 @@ def read_npy(content: bytes | bytearray) -> NDArray[np.float32]:
         array = array.reshape(shape[::-1]).T if header["fortran_order"] else array.reshape(shape)
     except (ValueError, OverflowError) as error:  # too many dimensions, or a huge one next to a 0
         raise NpyError("the .npy header's shape is none that an array can have") from error
-    return array.astype(np.float32, copy=False)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def write_npy(array: NDArray[np.float32]) -> bytes:

@@ -13,9 +13,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
-from predictor.images import EXTENSIONS, PictureError, load_picture
+from predictor.images import EXTENSIONS, PictureError, load_view
 from predictor.model import Model
 from predictor.ranking import Guess, rank
 
@@ -110,10 +108,10 @@ def predict_file(model: Model, file: Path, *, top: int) -> Answer:
         if file.exists() and not file.is_file():
             raise PictureError("not a plain file")
         with file.open("rb") as stream:
-            image = load_picture(stream, model.artifact.preprocessing)
+            view = load_view(stream, model.artifact.preprocessing)
     except PictureError as error:
         return Answer(str(file), error=str(error))
     except OSError as error:
         return Answer(str(file), error=error.strerror or "cannot be read")
-    logits = model.engine.infer(image[np.newaxis])
+    logits = model.engine.infer([view.pixels])
     return Answer(str(file), guesses=rank(logits, model.artifact.classes, count=top)[0])

@@ -17,6 +17,9 @@ ADDRESS_VARIABLE = "PREDICTOR_BIND_ADDRESS"
 PRECISION_VARIABLE = "PREDICTOR_PRECISION"
 PRECISIONS = ("int8", "bf16", "f32")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+# Of a worker, where there are as many CPUs: a request that comes alone is answered in little more than half
+# the time, and where every worker is busy what the threads too many cost is 3 % (benchmarks/serving.py).
+_FEWEST_THREADS = 2
 
 
 class SettingsError(Exception):
@@ -50,7 +53,7 @@ class ServerSettings:
             address=_address(environment),
             port=_number(environment, "SAGEMAKER_BIND_TO_PORT", default=8080, highest=65_535),
             workers=workers,
-            threads_per_worker=max(1, cpus // workers),
+            threads_per_worker=max(cpus // workers, min(cpus, _FEWEST_THREADS)),
             max_payload=_number(environment, "SAGEMAKER_MAX_PAYLOAD_IN_MB", default=20, highest=1024) * 2**20,
             response_timeout=_number(
                 environment, "SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS", default=60 * minutes, highest=3600

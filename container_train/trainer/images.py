@@ -1,4 +1,4 @@
-"""A picture file → an upright RGB picture, pixel for pixel as the serving side reads it.
+"""A picture file → an upright RGB picture, pixel for pixel as the serving side reads all but large ones.
 
 Called by `trainer.scan` for every file once, and by `trainer.data` for every picture that is trained on.
 """

@@ -30,7 +30,7 @@ def test_the_artifacts_choice_is_used_unless_told_otherwise(int8_folder: Path) -
 
     assert engine(int8_folder).precision == "int8"
     assert engine(int8_folder, "f32").precision == "f32"
-    answers = engine(int8_folder).infer(images), engine(int8_folder, "f32").infer(images)
+    answers = engine(int8_folder).infer(list(images)), engine(int8_folder, "f32").infer(list(images))
     assert np.abs(answers[0] - answers[1]).max() > 0.1
 
 
@@ -112,5 +112,5 @@ def test_pixels_and_the_same_picture_normalised_get_the_same_answer(
     images = ((pixels.astype(np.float32) / 255 - mean) / std).transpose(0, 3, 1, 2)
     tested = engine(int8_folder, precision)
 
-    difference = np.abs(softmax(tested.infer_pixels(pixels)) - softmax(tested.infer(images)))
+    difference = np.abs(softmax(tested.infer(list(pixels))) - softmax(tested.infer(list(images))))
     assert difference.max() < 1e-5

@@ -28,18 +28,18 @@ def model(base_folder: Path) -> Model:
 @pytest.mark.parametrize("count", [1, 2, 7, 64])
 def test_a_picture_is_answered_alike_alone_and_among_others(model: Model, count: int) -> None:
     images = np.random.default_rng(count).normal(size=(count, 3, SIZE, SIZE)).astype(np.float32)
-    together = model.engine.infer(images)
-    alone = np.concatenate([model.engine.infer(images[i : i + 1]) for i in range(count)])
+    together = model.engine.infer(list(images))
+    alone = np.concatenate([model.engine.infer([images[i]]) for i in range(count)])
     assert together.shape == (count, 6)
     assert np.abs(softmax(together) - softmax(alone)).max() <= 1e-4
 
 
 def test_threads_that_share_the_engine_get_their_own_answers(model: Model) -> None:
     images = np.random.default_rng(5).normal(size=(8, 3, SIZE, SIZE)).astype(np.float32)
-    expected, found = model.engine.infer(images), {}
+    expected, found = model.engine.infer(list(images)), {}
 
     def infer(index: int) -> None:
-        found[index] = [model.engine.infer(images[index : index + 1]) for _ in range(20)]
+        found[index] = [model.engine.infer([images[index]]) for _ in range(20)]
 
     threads = [threading.Thread(target=infer, args=(index,)) for index in range(8)]
     for thread in threads:
@@ -62,7 +62,9 @@ def test_the_network_is_compiled_in_full_precision_on_the_threads_given(base_fol
 
 
 def test_an_array_of_another_size_is_refused_with_both_shapes(model: Model) -> None:
-    with pytest.raises(RequestError, match=r"shape \(3, 32, 32\); the model takes \(3, 224, 224\)"):
+    with pytest.raises(
+        RequestError, match=r"shape \(3, 32, 32\); the model takes \(3, 224, 224\) in float32"
+    ):
         model.read([np.zeros((3, 32, 32), np.float32)])
 
 
@@ -132,18 +134,12 @@ def test_a_worker_imports_neither_scipy_nor_boto3_nor_torch() -> None:
 def test_real_photographs_are_decoded_like_pil_and_torchvision(dogs: Path, model: Model) -> None:
     from torchvision import transforms
 
-    from predictor.images import load_picture
+    from predictor.images import load_view
 
     pre = model.artifact.preprocessing
-    reference = transforms.Compose(
-        [
-            transforms.Resize(pre.resize),
-            transforms.CenterCrop(pre.crop),
-            transforms.ToTensor(),
-            transforms.Normalize(pre.mean, pre.std),
-        ]
-    )
+    reference = transforms.Compose([transforms.Resize(pre.resize), transforms.CenterCrop(pre.crop)])
     for file in sorted((dogs / "test").glob("*/*.jpg"))[::120]:
         with Image.open(file) as image:
-            expected = reference(image.convert("RGB")).numpy()
-        np.testing.assert_array_equal(load_picture(io.BytesIO(file.read_bytes()), pre), expected)
+            expected = np.asarray(reference(image.convert("RGB")), dtype=int)
+        found = load_view(io.BytesIO(file.read_bytes()), pre).pixels
+        assert np.abs(found - expected).max() <= 1

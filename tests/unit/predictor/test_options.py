@@ -11,7 +11,7 @@ from running_server import RunningServer
 
 from predictor.codecs import RequestError
 from predictor.engine import softmax
-from predictor.images import load_picture
+from predictor.images import load_view
 from predictor.model import load_model
 from predictor.options import Options
 
@@ -54,8 +54,8 @@ def test_a_client_chooses_how_many_classes_it_gets(server: RunningServer, jpeg: 
 
 def test_with_tta_the_mirror_image_has_its_say(server: RunningServer, base_folder: Path, jpeg: bytes) -> None:
     model = load_model(base_folder / "model", threads=1)
-    picture = load_picture(io.BytesIO(jpeg), model.artifact.preprocessing)
-    both = softmax(model.engine.infer(np.stack([picture, picture[..., ::-1]])))
+    pixels = load_view(io.BytesIO(jpeg), model.artifact.preprocessing).pixels
+    both = softmax(model.engine.infer([pixels, pixels[:, ::-1]]))
     header = {"X_Amzn_SageMaker_Custom_Attributes": "tta=true", "Accept": "application/x-npy"}
     answer = server.ask(jpeg, Content_Type="image/jpeg", **header)
     logits = np.load(io.BytesIO(answer.body), allow_pickle=False)

@@ -10,11 +10,18 @@ import numpy as np
 import pytest
 from PIL import Image
 from running_server import RunningServer
+from tiny_artifact import MEAN, STD
 
-from predictor.images import load_picture
+from predictor.images import load_view
 from predictor.model import load_model
 
 NPY, JSON = "application/x-npy", "application/json"
+
+
+def _normalised(pixels: np.ndarray) -> np.ndarray:
+    """What a client does that normalises itself."""
+    image: np.ndarray = ((pixels.astype(np.float32) / 255 - MEAN) / STD).astype(np.float32)
+    return image.transpose(2, 0, 1)
 
 
 def _npy(array: np.ndarray, **options: bool) -> bytes:
@@ -51,29 +58,33 @@ def test_normalised_arrays_go_in_and_raw_logits_come_out(
     server: RunningServer, base_folder: Path, jpeg: bytes
 ) -> None:
     model = load_model(base_folder / "model", threads=1)
-    picture = load_picture(io.BytesIO(jpeg), model.artifact.preprocessing)
+    picture = _normalised(load_view(io.BytesIO(jpeg), model.artifact.preprocessing).pixels)
     batch = np.stack([picture, -picture, picture / 2])
     answer = server.ask(_npy(batch), Content_Type=NPY, Accept=NPY)
     assert answer.status == 200
     assert answer.headers["content-type"] == NPY
     logits = np.load(io.BytesIO(answer.body), allow_pickle=False)
     assert logits.dtype == np.float32
-    np.testing.assert_allclose(logits, model.engine.infer(batch), atol=1e-5)
+    np.testing.assert_allclose(logits, model.engine.infer(list(batch)), atol=1e-5)
 
 
 def test_every_way_to_send_a_picture_gives_the_same_answer(
     server: RunningServer, base_folder: Path, jpeg: bytes
 ) -> None:
     model = load_model(base_folder / "model", threads=1)
-    picture = load_picture(io.BytesIO(jpeg), model.artifact.preprocessing)
+    pixels = load_view(io.BytesIO(jpeg), model.artifact.preprocessing).pixels
+    picture = _normalised(pixels)
     instances = [{"b64": base64.b64encode(jpeg).decode()}, picture.tolist()]
     by_json = server.ask(
         json.dumps({"instances": instances}).encode(), Content_Type="application/json; charset=utf-8"
     )
     by_file = server.ask(jpeg, Content_Type="image/jpeg").json()["predictions"][0]["top"]
-    by_array = server.ask(_npy(picture[np.newaxis]), Content_Type=NPY).json()["predictions"][0]["top"]
+    by_array, by_pixels = (
+        server.ask(_npy(array[np.newaxis]), Content_Type=NPY).json()["predictions"][0]["top"]
+        for array in (picture, pixels)
+    )
     first, second = (prediction["top"] for prediction in by_json.json()["predictions"])
-    for other in (first, second, by_array):
+    for other in (first, second, by_array, by_pixels):
         assert [guess["name"] for guess in other] == [guess["name"] for guess in by_file]
         assert other[0]["probability"] == pytest.approx(by_file[0]["probability"], abs=1e-4)
 
