@@ -18,6 +18,7 @@ OUTPUT        ?= runs#                 where jobs leave their results
 MODEL         ?= runs/latest#          folder of the job whose model serve and predict use
 JOB           ?= runs/latest#          what analyze looks at: a job's folder, or s3://bucket/prefix
 FILES         ?=#                      photographs or folders for query and predict; a name with spaces in quotes of its own: FILES="'my dog.jpg'"
+EXPLAIN       ?=#                      folder for predict: pictures of what spoke for each breed
 PORT          ?= 8080#                 of the endpoint that serve starts and query asks
 REGISTRY      ?= ecr#                  where push pushes: ecr, ACCOUNT.dkr.ecr.REGION.amazonaws.com, 127.0.0.1:5000, …
 TAG           ?= latest#               tag of both images
@@ -133,7 +134,8 @@ query: setup ## ask the endpoint on PORT about FILES
 	@$(PYTHON) scripts/invoke.py --url http://127.0.0.1:$(PORT) $(FILES)
 
 predict: setup ## name the breeds of FILES, without an endpoint and without a network
-	@$(PYTHON) scripts/predict.py --backend $(RESOLVED) --job "$(MODEL)" --image dog-breeds-serve:$(TAG) $(FILES)
+	@$(PYTHON) scripts/predict.py --backend $(RESOLVED) --job "$(MODEL)" --image dog-breeds-serve:$(TAG) \
+	  $(if $(EXPLAIN),--explain "$(EXPLAIN)") $(FILES)
 
 analyze: setup ## run the debugger's rules on JOB and write its report
 	@$(PYTHON) scripts/analyze_debug.py "$(JOB)" --backend $(RESOLVED) --image dog-breeds-train:$(TAG) || [ $$? -eq 3 ] # 3: it found something

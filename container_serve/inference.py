@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from predictor.answers import Answer, encode_answer
+from predictor.answers import PNG, Answer, encode_answer, negotiate
 from predictor.codecs import Item, RequestError, decode_request
 from predictor.model import Model, load_model
 from predictor.options import HEADER, Options
@@ -29,11 +29,13 @@ def input_fn(input_data: bytes, content_type: str | None) -> list[Item | Request
 
 def predict_fn(data: list[Item | RequestError], model: Model, context: Any) -> Answer:
     """Preprocess what is still a file, and infer."""
-    options = Options.from_header(request_headers(context).get(HEADER))
+    headers = request_headers(context)
+    options = Options.from_header(headers.get(HEADER))
+    explain = options.explain or negotiate(headers.get("accept")) == PNG
     with stage("decode"):
         views = model.read(data)
     with stage("infer"):
-        outcomes = model.infer(views, tta=options.tta)
+        outcomes = model.infer(views, explain=explain, tta=options.tta)
     return Answer(outcomes, model.artifact.classes, version=model.version, top_k=options.top_k)
 
 

@@ -20,8 +20,8 @@ from predictor.artifact import ArtifactError
 from predictor.cpus import cpu_limit
 from predictor.images import NAMES
 from predictor.listing import WRITERS
-from predictor.model import load_model
-from predictor.offline import Answer, Search, find_pictures, predict_files
+from predictor.model import NOT_EXPLAINABLE, load_model
+from predictor.offline import Answer, Search, find_pictures, overlay_paths, predict_files
 from predictor.settings import SettingsError, engine_precision, model_folder
 
 
@@ -37,6 +37,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--top-k", type=_count, default=5, metavar="K", help="breeds named for each picture")
     parser.add_argument("--format", choices=list(WRITERS), default="table", help="how answers are written")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write there instead of to the terminal")
+    parser.add_argument(
+        "--explain",
+        type=Path,
+        metavar="FOLDER",
+        help="write there, for each picture, what spoke for its breed",
+    )
     return parser.parse_args(arguments)
 
 
@@ -60,7 +66,12 @@ def main(arguments: Sequence[str]) -> int:
     try:
         precision = engine_precision(os.environ)
         model = load_model(options.model_dir, threads=parallel, streams=parallel, precision=precision)
-        answers = predict_files(model, search.pictures, top=options.top_k, parallel=parallel)
+        if options.explain and not model.engine.explainable:
+            raise SettingsError(f"--explain: {NOT_EXPLAINABLE}")
+        overlays = overlay_paths(search.pictures, options.explain) if options.explain else None
+        answers = predict_files(
+            model, search.pictures, top=options.top_k, parallel=parallel, overlays=overlays
+        )
         with _destination(options.output) as stream:
             watched = _watched(answers, len(search.pictures), unreadable)
             WRITERS[options.format](chain(watched, search.unreadable), stream)
@@ -71,7 +82,10 @@ def main(arguments: Sequence[str]) -> int:
         print(f"predict: the model cannot be used: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"predict: {options.output or 'standard output'}: {error.strerror}", file=sys.stderr)
+        print(
+            f"predict: {error.filename or options.output or 'standard output'}: {error.strerror}",
+            file=sys.stderr,
+        )
         return 1
     except KeyboardInterrupt:
         return 130

@@ -25,6 +25,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--image", default=requests.SERVING_IMAGE, help="what to run in")
     parser.add_argument("--top-k", type=command.positive, default=5, metavar="K", help="how many breeds")
     parser.add_argument("--format", choices=predictions.FORMATS, default="table", help="how to show them")
+    parser.add_argument(
+        "--explain",
+        type=Path,
+        metavar="FOLDER",
+        help="write there, for each picture, what spoke for its breed",
+    )
     return parser.parse_args()
 
 
@@ -37,6 +43,7 @@ def main() -> int:
         job=arguments.job,
         paths=arguments.paths,
         options=["--top-k", str(arguments.top_k), "--format", arguments.format],
+        explain=arguments.explain,
         terminal=sys.stdout.isatty() and sys.stderr.isatty(),
     )
     os.execvp(program[0], program)  # noqa: S606 - an argument list, no shell

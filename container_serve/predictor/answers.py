@@ -15,14 +15,25 @@ import numpy as np
 from predictor.artifact import BreedClass
 from predictor.codecs import JSON, JSON_LINES, NPY, NotAcceptableError, RequestError
 from predictor.engine import Logits
+from predictor.explanation import Explanation
 from predictor.npy import write_npy
 from predictor.ranking import Guess, rank
 
 CSV = "text/csv"
+PNG = "image/png"
 _QUALITY = re.compile(r"\d+\.?\d*|\.\d+", re.ASCII)  # `.2` is what Java's own client sends
 
-# One picture's raw logits, float32 `(classes,)`, or why it has none.
-Outcome = Logits | RequestError
+
+@dataclass(frozen=True)
+class Inferred:
+    """One picture's raw logits, float32 `(classes,)`, and why the best class is the best, where asked."""
+
+    logits: Logits
+    explanation: Explanation | None = None
+
+
+# What came of one picture.
+Outcome = Inferred | RequestError
 
 
 @dataclass(frozen=True)
@@ -35,17 +46,23 @@ class Answer:
     top_k: int
 
     def predictions(self) -> list[dict[str, object]]:
-        """`{"top": […]}` or `{"error": {…}}` of each picture."""
+        """`{"top": […]}`, perhaps with `"explanation"`, or `{"error": {…}}` of each picture."""
         return [
             {"error": {"code": each.code, "message": str(each)}}
             if isinstance(each, RequestError)
-            else {"top": [asdict(guess) for guess in self.guesses(each)]}
+            else self._prediction(each)
             for each in self.outcomes
         ]
 
-    def guesses(self, logits: Logits) -> list[Guess]:
+    def _prediction(self, inferred: Inferred) -> dict[str, object]:
+        prediction: dict[str, object] = {"top": [asdict(guess) for guess in self.guesses(inferred)]}
+        if inferred.explanation:
+            prediction["explanation"] = inferred.explanation.as_dict()
+        return prediction
+
+    def guesses(self, inferred: Inferred) -> list[Guess]:
         """The most probable classes of one picture, best first."""
-        return rank(logits[np.newaxis], self.classes, count=self.top_k)[0]
+        return rank(inferred.logits[np.newaxis], self.classes, count=self.top_k)[0]
 
 
 def encode_answer(answer: Answer, accept: str | None) -> tuple[bytes, str]:
@@ -84,8 +101,20 @@ def _encode_csv(answer: Answer) -> bytes:
 def _encode_npy(answer: Answer) -> bytes:
     """Raw logits, float32 `(N, classes)`; a row of NaN for a picture that has none."""
     missing = np.full(len(answer.classes), np.nan, np.float32)
-    rows = [missing if isinstance(each, RequestError) else each for each in answer.outcomes]
+    rows = [missing if isinstance(each, RequestError) else each.logits for each in answer.outcomes]
     return write_npy(np.stack(rows))
+
+
+def _encode_png(answer: Answer) -> bytes:
+    """What the network saw of the only picture, with what speaks for its best class over it."""
+    if len(answer.outcomes) != 1:
+        raise RequestError(f"{PNG} is the answer to one picture; the request holds {len(answer.outcomes)}")
+    (outcome,) = answer.outcomes
+    if isinstance(outcome, RequestError):
+        raise outcome
+    if outcome.explanation is None:
+        raise RequestError(f"{PNG} shows the explanation, which was not asked for")
+    return outcome.explanation.overlay()
 
 
 _ENCODERS: dict[str, Callable[[Answer], bytes]] = {
@@ -93,6 +122,7 @@ _ENCODERS: dict[str, Callable[[Answer], bytes]] = {
     NPY: _encode_npy,
     JSON_LINES: _encode_lines,
     CSV: _encode_csv,
+    PNG: _encode_png,
 }
 
 

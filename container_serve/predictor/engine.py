@@ -6,7 +6,7 @@ measured as fast as batches, and a picture's answer cannot depend on its neighbo
 
 import functools
 import queue
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import openvino
 from numpy.typing import NDArray
 
 from predictor.artifact import Artifact, ArtifactError, EngineFiles
+from predictor.explanation import LinearHead, Map, expose_head
 
 Logits = NDArray[np.float32]
 # Pixels as decoded, uint8 `(S, S, 3)` RGB, or a normalised image, float32 `(3, S, S)`.
@@ -42,25 +43,49 @@ class Engine:
         self._classes = len(artifact.classes)
         statistics = (artifact.preprocessing.mean, artifact.preprocessing.std)
         self._mean, self._std = (np.array(each, dtype=np.float32) * np.float32(255) for each in statistics)
-        compiled = _compile(artifact, precision=self.precision, threads=threads, streams=streams)
+        compiled, self._head = _compile(artifact, precision=self.precision, threads=threads, streams=streams)
         self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(streams):
             self._requests.put(compiled.create_infer_request())
 
+    @property
+    def explainable(self) -> bool:
+        """Whether there are maps: the network ends in pooling and a linear layer."""
+        return self._head is not None
+
     def infer(self, images: Sequence[Image]) -> Logits:
         """Images of either kind, as many as there are, to raw logits, float32 `(N, classes)`."""
         logits = np.empty((len(images), self._classes), dtype=np.float32)
-        request = self._requests.get()
-        try:
-            for row, image in enumerate(images):
-                request.infer([self._pixels(image)[np.newaxis]], share_inputs=True)
-                logits[row] = request.get_output_tensor(0).data[0]
-        finally:
-            self._requests.put(request)
+        for row, request in enumerate(self._each(images)):
+            logits[row] = request.get_output_tensor(0).data[0]
         return logits
 
-    def _pixels(self, image: Image) -> NDArray[np.float32]:
-        """The network's input, float32 `(S, S, 3)` from 0 to 255."""
+    def explain(self, images: Sequence[Image]) -> tuple[Logits, list[Map]]:
+        """The same logits, and one map a class of each image, float32 `(classes, h, w)`.
+
+        A map's mean is the logit; in int8 to its precision. Raises `ValueError` where
+        it is not `explainable`.
+        """
+        if self._head is None:
+            raise ValueError("the network does not end in pooling and a linear layer")
+        logits, maps = np.empty((len(images), self._classes), dtype=np.float32), []
+        for row, request in enumerate(self._each(images)):
+            logits[row] = request.get_output_tensor(0).data[0]
+            maps.append(self._head.maps(request.get_output_tensor(1).data[0]))
+        return logits, maps
+
+    def _each(self, images: Iterable[Image]) -> Iterator[Any]:
+        """Infer one image after the other, and hand out what holds its outputs until the next."""
+        request = self._requests.get()
+        try:
+            for image in images:
+                request.infer([self.pixels(image)[np.newaxis]], share_inputs=True)
+                yield request
+        finally:
+            self._requests.put(request)
+
+    def pixels(self, image: Image) -> NDArray[np.float32]:
+        """An image of either kind as the network takes it, float32 `(S, S, 3)` from 0 to 255."""
         if image.dtype == np.float32:
             image = image.transpose(1, 2, 0) * self._std + self._mean
         return np.ascontiguousarray(image, dtype=np.float32)
@@ -85,7 +110,9 @@ def engine_files(artifact: Artifact, precision: str) -> EngineFiles:
     return artifact.engines[name]
 
 
-def _compile(artifact: Artifact, *, threads: int, streams: int, precision: str = "f32") -> Any:
+def _compile(
+    artifact: Artifact, *, threads: int, streams: int, precision: str = "f32"
+) -> tuple[Any, LinearHead | None]:
     files, core = engine_files(artifact, precision), _core()
     if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise ArtifactError(
@@ -94,8 +121,10 @@ def _compile(artifact: Artifact, *, threads: int, streams: int, precision: str =
             remedy="Choose another precision, or none: then it is the artifact's own choice.",
         )
     try:
-        return core.compile_model(
-            _with_preprocessing(_read_network(core, artifact, files), artifact),
+        network = _read_network(core, artifact, files)
+        head = expose_head(core, network)
+        compiled = core.compile_model(
+            _with_preprocessing(network, artifact),
             "CPU",
             {
                 "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",  # never a guess
@@ -104,6 +133,7 @@ def _compile(artifact: Artifact, *, threads: int, streams: int, precision: str =
                 "ENABLE_CPU_PINNING": False,  # pinned workers would all sit on the first CPU
             },
         )
+        return compiled, head
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise ArtifactError(

@@ -17,13 +17,17 @@ from predictor.offline import Answer
 
 
 def write_json(answers: Iterable[Answer], stream: TextIO) -> None:
-    """A list of `{"file", "top": [{"name", "label", "probability"}, …]}` or `{"file", "error"}`."""
+    """A list of `{"file", "top": [{"name", "label", "probability"}, …]}` or `{"file", "error"}`.
+
+    With `"explanation"`, the file of the overlay, where there is one.
+    """
     separator = "[\n"
     for answer in answers:
         entry: dict[str, object] = {"file": answer.file}
         entry |= (
             {"error": answer.error} if answer.error else {"top": [asdict(guess) for guess in answer.guesses]}
         )
+        entry |= {"explanation": str(answer.explanation)} if answer.explanation else {}
         stream.write(separator + json.dumps(entry))
         separator = ",\n"
     stream.write("\n]\n")

@@ -12,11 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from predictor.answers import Outcome
+from predictor.answers import Inferred, Outcome
 from predictor.artifact import DESCRIPTION, Artifact, read_artifact
 from predictor.codecs import Item, RequestError, TooLargeError, raise_only
 from predictor.engine import Engine, Image, Logits, run_selftest, softmax
+from predictor.explanation import Explanation, Map
 from predictor.images import PictureError, PictureTooLargeError, View, load_view
+
+NOT_EXPLAINABLE = "this model cannot be explained: its network does not end in pooling and a linear layer"
 
 
 @dataclass(frozen=True)
@@ -40,23 +43,38 @@ class Model:
         raise_only(views)
         return views
 
-    def infer(self, views: Sequence[View | RequestError], *, tta: bool = False) -> list[Outcome]:
-        """Raw logits of each picture, float32 `(classes,)`, or why it has none.
+    def infer(
+        self, views: Sequence[View | RequestError], *, explain: bool = False, tta: bool = False
+    ) -> list[Outcome]:
+        """What the model answers for each picture, or why nothing.
 
-        With `tta` they stand for the mean of the probabilities of the picture and its mirror image.
+        With `tta` the logits stand for the mean of the probabilities of the picture and its mirror image; the
+        explanation is of the picture alone. Raises `RequestError` where the network cannot be explained.
         """
-        images = [each.pixels for each in views if not isinstance(each, RequestError)]
-        rows = iter(self._infer(images, tta=tta))
-        return [each if isinstance(each, RequestError) else next(rows) for each in views]
+        if explain and not self.engine.explainable:
+            raise RequestError(NOT_EXPLAINABLE)
+        seen = [each for each in views if not isinstance(each, RequestError)]
+        inferred = iter(self.infer_views(seen, explain=explain, tta=tta))
+        return [each if isinstance(each, RequestError) else next(inferred) for each in views]
 
-    def _infer(self, images: Sequence[Image], *, tta: bool) -> Logits:
-        logits = self.engine.infer(images)
-        if not tta:
-            return logits
-        mirrored = self.engine.infer([_mirrored(image) for image in images])
-        mean = (softmax(logits) + softmax(mirrored)) / 2
-        averaged: Logits = np.log(mean.clip(np.finfo(np.float64).tiny)).astype(np.float32)
-        return averaged
+    def infer_views(
+        self, views: Sequence[View], *, explain: bool = False, tta: bool = False
+    ) -> list[Inferred]:
+        """The same where nothing went wrong before."""
+        images = [view.pixels for view in views]
+        logits, maps = self.engine.explain(images) if explain else (self.engine.infer(images), [])
+        if tta:
+            logits = _averaged(logits, self.engine.infer([_mirrored(image) for image in images]))
+        if not explain:
+            return [Inferred(row) for row in logits]
+        return [
+            Inferred(row, self._explanation(view, of_classes, best=int(row.argmax())))
+            for row, view, of_classes in zip(logits, views, maps, strict=True)
+        ]
+
+    def _explanation(self, view: View, of_classes: Map, *, best: int) -> Explanation:
+        pixels = self.engine.pixels(view.pixels).round().clip(0, 255).astype(np.uint8)
+        return Explanation(self.artifact.classes[best].name, of_classes[best], pixels, view.box)
 
     def _read(self, index: int, item: Item) -> View | RequestError:
         if isinstance(item, np.ndarray):
@@ -77,6 +95,13 @@ class Model:
                 f"the model takes ({', '.join(map(str, wanted))}) in {array.dtype}"
             )
         return View(array, (0, 0, width, height))
+
+
+def _averaged(logits: Logits, mirrored: Logits) -> Logits:
+    """Logits whose softmax is the mean of both's."""
+    mean = (softmax(logits) + softmax(mirrored)) / 2
+    averaged: Logits = np.log(mean.clip(np.finfo(np.float64).tiny)).astype(np.float32)
+    return averaged
 
 
 def _mirrored(image: Image) -> Image:

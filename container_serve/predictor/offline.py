@@ -10,8 +10,10 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
+
+import numpy as np
 
 from predictor.images import EXTENSIONS, PictureError, load_view
 from predictor.model import Model
@@ -26,6 +28,7 @@ class Answer:
 
     file: str
     guesses: Sequence[Guess] = ()
+    explanation: Path | None = None  # where its overlay lies
     error: str | None = None
 
 
@@ -84,26 +87,45 @@ def _walk(folder: Path, search: Search) -> list[Path]:
     return sorted(pictures)
 
 
-def predict_files(model: Model, files: Iterable[Path], *, top: int, parallel: int) -> Iterator[Answer]:
-    """Answer for every file, in order, `parallel` at a time; an unreadable file gets an error."""
-    remaining = iter(files)
+def overlay_paths(files: Sequence[Path], folder: Path) -> list[Path]:
+    """Where the overlay of each file goes: below `folder` as the files lie below what they have in common."""
+    absolute = [file.absolute() for file in files]
+    common = Path(os.path.commonpath([file.parent for file in absolute]))
+    return [folder / f"{file.relative_to(common)}.png" for file in absolute]
+
+
+def predict_files(
+    model: Model,
+    files: Sequence[Path],
+    *,
+    top: int,
+    parallel: int,
+    overlays: Sequence[Path] | None = None,
+) -> Iterator[Answer]:
+    """Answer for every file, in order, `parallel` at a time; an unreadable file gets an error.
+
+    `overlays` says where the explanation of each is drawn. Raises `OSError` where that fails.
+    """
+    remaining = zip(files, overlays or repeat(None), strict=False)
     with ThreadPoolExecutor(max_workers=parallel) as pool:
         pending: deque[Future[Answer]] = deque(
-            pool.submit(predict_file, model, file, top=top) for file in islice(remaining, 4 * parallel)
+            pool.submit(predict_file, model, file, top=top, overlay=overlay)
+            for file, overlay in islice(remaining, 4 * parallel)
         )
         try:
             while pending:
                 answer = pending.popleft().result()
                 pending.extend(
-                    pool.submit(predict_file, model, file, top=top) for file in islice(remaining, 1)
+                    pool.submit(predict_file, model, file, top=top, overlay=overlay)
+                    for file, overlay in islice(remaining, 1)
                 )
                 yield answer
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def predict_file(model: Model, file: Path, *, top: int) -> Answer:
-    """The `top` most probable classes of one picture file."""
+def predict_file(model: Model, file: Path, *, top: int, overlay: Path | None = None) -> Answer:
+    """The `top` most probable classes of one picture file, and in `overlay` why the first."""
     try:
         if file.exists() and not file.is_file():
             raise PictureError("not a plain file")
@@ -113,5 +135,9 @@ def predict_file(model: Model, file: Path, *, top: int) -> Answer:
         return Answer(str(file), error=str(error))
     except OSError as error:
         return Answer(str(file), error=error.strerror or "cannot be read")
-    logits = model.engine.infer([view.pixels])
-    return Answer(str(file), guesses=rank(logits, model.artifact.classes, count=top)[0])
+    (inferred,) = model.infer_views([view], explain=overlay is not None)
+    if overlay and inferred.explanation:
+        overlay.parent.mkdir(parents=True, exist_ok=True)
+        overlay.write_bytes(inferred.explanation.overlay())
+    (guesses,) = rank(inferred.logits[np.newaxis], model.artifact.classes, count=top)
+    return Answer(str(file), guesses=guesses, explanation=overlay)

@@ -16,9 +16,10 @@ _TRUTHS = {"true": True, "false": False}
 
 @dataclass(frozen=True)
 class Options:
-    """How a request is answered: so many classes of each picture; with its mirror image, or alone."""
+    """How a request is answered: so many classes of each picture; why the first; with its mirror image."""
 
     top_k: int = 5
+    explain: bool = False
     tta: bool = False
 
     @classmethod
@@ -46,8 +47,12 @@ def _read_count(text: str) -> int:
 
 def _read_truth(text: str) -> bool:
     if text.lower() not in _TRUTHS:
-        raise RequestError("tta must be true or false")
+        raise RequestError("explain and tta must be true or false")
     return _TRUTHS[text.lower()]
 
 
-_READERS: dict[str, Callable[[str], Any]] = {"top_k": _read_count, "tta": _read_truth}
+_READERS: dict[str, Callable[[str], Any]] = {
+    "top_k": _read_count,
+    "explain": _read_truth,
+    "tta": _read_truth,
+}

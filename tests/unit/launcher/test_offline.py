@@ -1,5 +1,6 @@
 """`make predict`: what it refuses before an engine could make folders of it, and how paths are mounted."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -74,3 +75,24 @@ def test_the_script_says_what_is_missing(tmp_path: Path) -> None:
     assert ran.returncode == 2
     assert "there is no model in" in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+def test_explanations_are_written_by_their_owner_into_a_folder_of_the_host(job: Path, tmp_path: Path) -> None:
+    (tmp_path / "dog.jpg").touch()
+    out = tmp_path / "out"
+
+    program = predict_command(
+        "docker",
+        image="serve",
+        job=job,
+        paths=[tmp_path / "dog.jpg"],
+        options=[],
+        terminal=False,
+        explain=out,
+    )
+
+    assert out.is_dir()
+    assert f'"type=bind","source={out}","target=/explanations"' in program
+    assert program[program.index("--user") + 1] == f"{os.getuid()}:{os.getgid()}"
+    assert program[-3:-1] == ["--explain", "/explanations"]
+    assert program[program.index("serve") + 1] == "predict"

@@ -157,6 +157,17 @@ class RunningServer:
                 raise RuntimeError(f"the server did not start:\n{self.log.read_text()}")
             time.sleep(0.05)
 
+    def logged(self, answer: Answer, timeout: float = 10) -> list[str]:
+        """The log's lines of an answer; the first is written a moment after it."""
+        deadline = time.monotonic() + timeout
+        while True:
+            lines = [
+                line for line in self.log.read_text().splitlines() if answer.headers["x-request-id"] in line
+            ]
+            if lines or time.monotonic() > deadline:
+                return lines
+            time.sleep(0.02)
+
     def descendants(self) -> list[psutil.Process]:
         """Java, the workers, and nginx with its one."""
         return psutil.Process(self.process.pid).children(recursive=True)

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from predictor.answers import Answer, encode_answer, negotiate
+from predictor.answers import Answer, Inferred, encode_answer, negotiate
 from predictor.artifact import BreedClass
 from predictor.codecs import NotAcceptableError, RequestError
 
@@ -19,7 +19,8 @@ TWO_OF_THREE = (LOGITS, RequestError("picture 1: the picture is damaged, or cut 
 
 
 def _answer(*outcomes: np.ndarray | RequestError, top_k: int = 5) -> Answer:
-    return Answer(outcomes, CLASSES, version="0123456789ab", top_k=top_k)
+    inferred = [each if isinstance(each, RequestError) else Inferred(each) for each in outcomes]
+    return Answer(inferred, CLASSES, version="0123456789ab", top_k=top_k)
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_the_network_is_compiled_in_full_precision_on_the_threads_given(base_fol
     from predictor.artifact import read_artifact
     from predictor.engine import _compile
 
-    compiled = _compile(read_artifact(base_folder / "model"), threads=1, streams=1)
+    compiled, _ = _compile(read_artifact(base_folder / "model"), threads=1, streams=1)
     assert compiled.get_property("INFERENCE_PRECISION_HINT").to_string() == "f32"
     assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
     assert compiled.get_property("ENABLE_CPU_PINNING") is False

@@ -41,7 +41,7 @@ def test_a_value_out_of_range_is_refused(text: str) -> None:
 
 
 def test_an_unknown_option_is_refused_and_the_known_ones_are_named() -> None:
-    with pytest.raises(RequestError, match="no option 'topk'; there are top_k, tta"):
+    with pytest.raises(RequestError, match="no option 'topk'; there are top_k, explain, tta"):
         Options.from_header("topk=3")
 
 

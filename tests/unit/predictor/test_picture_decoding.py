@@ -123,6 +123,7 @@ def test_the_box_of_a_picture_smaller_than_the_crop_goes_beyond_it() -> None:
     assert not view.pixels[:, :10].any()
 
 
+@settings(deadline=None)
 @given(width=st.integers(1, 20_000), height=st.integers(1, 20_000), short=st.integers(1, 600))
 def test_the_resized_size_is_torchvisions(width: int, height: int, short: int) -> None:
     from torchvision.transforms.functional import _compute_resized_output_size

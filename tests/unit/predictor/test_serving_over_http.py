@@ -216,9 +216,9 @@ def test_the_server_still_answers_after_all_that(server: RunningServer, jpeg: by
 def test_a_request_is_one_line_of_json_in_the_log_and_a_ping_none(server: RunningServer, jpeg: bytes) -> None:
     server.ask(method="GET", path="/ping")
     answer = server.ask(jpeg, path='/invocations?"', Content_Type="image/jpeg")
-    log = server.log.read_text()
-    (line,) = (line for line in log.splitlines() if answer.headers["x-request-id"] in line)
+    (line,) = server.logged(answer)
     entry = json.loads(line)
+    log = server.log.read_text()
     assert (entry["method"], entry["path"], entry["status"]) == ("POST", "/invocations", 200)
     assert entry["bytes_in"] > len(jpeg)
     assert 0 < entry["server_ms"] <= entry["ms"] + 1 < 10_000

@@ -35,6 +35,31 @@ def write_tiny_artifact(folder: Path, *, classes: tuple[str, ...] = CLASSES) -> 
     return folder
 
 
+def write_explainable_artifact(folder: Path) -> Path:
+    """The same with a network that ends in global pooling and a linear layer, over 7 × 7 feature maps."""
+    write_tiny_artifact(folder)
+    rng = np.random.default_rng(11)
+    filters, linear = rng.normal(size=(8, 3, 32, 32)) / 40, rng.normal(size=(len(CLASSES), 8))
+    images = ops.parameter([-1, 3, SIZE, SIZE], dtype=np.float32, name="images")
+    images.output(0).set_names({"images"})
+    convolved = ops.convolution(
+        images, ops.constant(filters.astype(np.float32)), [32, 32], [0, 0], [0, 0], [1, 1]
+    )
+    pooled = ops.reduce_mean(ops.relu(convolved), np.array([2, 3]), keep_dims=True)
+    flat = ops.reshape(pooled, np.array([-1, 8]), special_zero=False)
+    logits = ops.add(
+        ops.matmul(flat, ops.constant(linear.astype(np.float32)), False, True),
+        ops.constant(rng.normal(size=(1, len(CLASSES))).astype(np.float32)),
+    )
+    logits.output(0).set_names({"logits"})
+    network = openvino.Model([logits], [images], "explainable")
+    openvino.save_model(network, folder / "model.xml", compress_to_fp16=False)
+    compiled = openvino.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    np.save(folder / "selftest_logits.npy", compiled(np.load(folder / "selftest_images.npy"))[0])
+    write_description(folder, description(folder))
+    return folder
+
+
 def add_int8_engine(folder: Path) -> Path:
     """Give an artifact a second engine under the name of int8, with weights of its own."""
     weights = np.random.default_rng(8).normal(scale=0.3, size=(3 * 7 * 7, len(CLASSES))).astype(np.float32)
