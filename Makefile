@@ -20,6 +20,8 @@ JOB           ?= runs/latest#          what analyze looks at: a job's folder, or
 FILES         ?=#                      photographs or folders for query and predict; a name with spaces in quotes of its own: FILES="'my dog.jpg'"
 EXPLAIN       ?=#                      folder for predict: pictures of what spoke for each breed
 PORT          ?= 8080#                 of the endpoint that serve starts and query asks
+UI_PORT       ?= 8000#                 of the page that ui opens
+ENDPOINT      ?=#                      name of a SageMaker endpoint that ui asks; else the one on PORT
 REGISTRY      ?= ecr#                  where push pushes: ecr, ACCOUNT.dkr.ecr.REGION.amazonaws.com, 127.0.0.1:5000, …
 TAG           ?= latest#               tag of both images
 PLATFORM      ?=#                      of both images, such as linux/amd64; else the engine's own
@@ -133,6 +135,9 @@ serve: setup ## an endpoint with MODEL on PORT, until Ctrl-C
 query: setup ## ask the endpoint on PORT about FILES
 	@$(PYTHON) scripts/invoke.py --url http://127.0.0.1:$(PORT) $(FILES)
 
+ui: setup ## a page to try the endpoint on PORT with: drop a photograph, see its breeds, and why
+	@$(PYTHON) scripts/ui.py --port $(UI_PORT) $(if $(ENDPOINT),--endpoint-name "$(ENDPOINT)",--url http://127.0.0.1:$(PORT))
+
 predict: setup ## name the breeds of FILES, without an endpoint and without a network
 	@$(PYTHON) scripts/predict.py --backend $(RESOLVED) --job "$(MODEL)" --image dog-breeds-serve:$(TAG) \
 	  $(if $(EXPLAIN),--explain "$(EXPLAIN)") $(FILES)
@@ -164,4 +169,4 @@ help: ## this list
 	@awk -f scripts/help.awk $(MAKEFILE_LIST)
 
 .PHONY: demo test setup setup-hpo setup-dev data weights lock base build build-train build-serve push \
-  train hpo serve query predict analyze lint format bench clean help
+  train hpo serve query ui predict analyze lint format bench clean help
