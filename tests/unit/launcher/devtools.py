@@ -206,11 +206,15 @@ class Tab:
 
     @property
     def faults(self) -> list[str]:
-        """Errors of the page's scripts, and what its Content-Security-Policy refused."""
+        """Errors of the page's scripts, and what its Content-Security-Policy refused; no refused request."""
         ours = [each for each in self._browser.events if each.get("sessionId") == self._session]
         return [
             json.dumps(each["params"])
             for each in ours
             if each["method"] == "Runtime.exceptionThrown"
-            or (each["method"] == "Log.entryAdded" and each["params"]["entry"]["source"] != "network")
+            or (
+                each["method"] == "Log.entryAdded"
+                and each["params"]["entry"]["level"] == "error"
+                and each["params"]["entry"]["source"] != "network"
+            )
         ]

@@ -21,7 +21,8 @@ export class HeatMap {
     return !this.heat.flat().some((value) => value > 0);
   }
 
-  // Draw on a canvas that shows the picture at `scale`: the heat, and a frame around what the network saw.
+  // Draw on a canvas that shows the picture at `scale`: the heat, and a frame around what the network saw, unless
+  // that was the whole; returns whether there is a frame.
   draw(canvas, scale, strength) {
     const [left, top, right, bottom] = this.box.map((edge) => edge * scale);
     const place = [left, top, right - left, bottom - top];
@@ -31,9 +32,9 @@ export class HeatMap {
     context.imageSmoothingQuality = "high";
     context.drawImage(this.image, ...place);
     context.globalAlpha = 1;
-    if (left > 1 || top > 1 || right < canvas.width - 1 || bottom < canvas.height - 1) {
-      shadeAround(context, place, canvas);
-    }
+    const framed = left > 1 || top > 1 || right < canvas.width - 1 || bottom < canvas.height - 1;
+    if (framed) shadeAround(context, place, canvas);
+    return framed;
   }
 
   // Where the map is highest, in words.

@@ -177,17 +177,17 @@ function showExplanation(explanation, scale, top) {
   const map = new HeatMap(explanation);
   view = { map, scale };
   part.heat.ariaLabel = `Heat map: what speaks for ${label} is strongest at ${place(map.where)}`;
+  const framed = drawHeat();
   part.what.textContent = map.isEmpty
     ? `Nothing in the picture speaks for ${label} by itself.`
-    : `Bright: what speaks for ${label}. Outside the frame the network saw nothing.`;
+    : `Bright: what speaks for ${label}.${framed ? " Outside the frame the network saw nothing." : ""}`;
   part.why.hidden = false;
-  drawHeat();
 }
 
 function drawHeat() {
   part.heat.hidden = !part.show.checked || !view;
   part.strength.disabled = !part.show.checked;
-  if (view) view.map.draw(part.heat, view.scale, part.strength.value / 100);
+  return view?.map.draw(part.heat, view.scale, part.strength.value / 100);
 }
 
 function showTimes(took, stages) {
