@@ -32,6 +32,19 @@ _STOP_GRACE = 2.0  # seconds for the model server, once nothing is left to answe
 _LOOK_SECONDS = 0.25  # between two looks at the workers
 _RECOVERY_SECONDS = 8.0  # for a killed worker to be back; it takes 1 to 2
 _SOCKET_PATH_LIMIT = 60  # characters of folder name; a socket's whole path may have 107
+# It passes bytes on: the smallest collector and the quick compiler suffice, and a heap that stays as small
+# as what is being passed on lets it. Together they save half of 160 MB.
+_FRUGAL_JAVA = (
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-Xms16m",
+    "-Xmn8m",
+    "-XX:MinHeapFreeRatio=10",
+    "-XX:MaxHeapFreeRatio=20",
+    "-Xss512k",
+    "-Dio.netty.allocator.numDirectArenas=1",
+    "-Dio.netty.allocator.numHeapArenas=1",
+)
 # A picture of one pixel: what is asked before anybody else may.
 _PICTURE = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
@@ -266,8 +279,7 @@ def server_command(java: Path, settings: ServerSettings, folder: Path) -> list[s
         f"-Dlog4j.configurationFile={(Path(__file__).parent / 'log4j2.xml').as_uri()}",
         "-Dlog4j2.disableJmx=true",
         f"-Djdk.net.hosts.file={hosts}",
-        "-XX:+UseSerialGC",  # it passes bytes on: the smallest collector and the quick compiler suffice
-        "-XX:TieredStopAtLevel=1",
+        *_FRUGAL_JAVA,
         *settings.java_options,
         "-cp",
         f"{mms}/frontend/*",
@@ -284,12 +296,16 @@ def server_environment(
 ) -> dict[str, str]:
     """The environment of Java and, through it, of the workers."""
     kept = {name: value for name, value in environment.items() if not name.startswith("MMS_")}
-    return kept | {
-        "TMPDIR": str(readiness.parent),
-        "LOG_LOCATION": str(readiness.parent),
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(_CODE_FOLDER), kept.get("PYTHONPATH")])),
-        "PYTHONUNBUFFERED": "1",
-        "SAGEMAKER_PROGRAM": "inference.py",
-        THREADS_VARIABLE: str(settings.threads_per_worker),
-        FOLDER_VARIABLE: str(readiness),
-    }
+    return (
+        {"MALLOC_ARENA_MAX": "2"}
+        | kept
+        | {  # glibc's arenas for each thread are never given back
+            "TMPDIR": str(readiness.parent),
+            "LOG_LOCATION": str(readiness.parent),
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(_CODE_FOLDER), kept.get("PYTHONPATH")])),
+            "PYTHONUNBUFFERED": "1",
+            "SAGEMAKER_PROGRAM": "inference.py",
+            THREADS_VARIABLE: str(settings.threads_per_worker),
+            FOLDER_VARIABLE: str(readiness),
+        }
+    )
