@@ -89,7 +89,10 @@ class Children:
     def _next_signal(deadline: float) -> signal.Signals | None:
         watched = {*_STOP_SIGNALS, signal.SIGCHLD}
         received = signal.sigtimedwait(watched, max(0.0, deadline - time.monotonic()))
-        return signal.Signals(received.si_signo) if received else None
+        # Stopped for longer than the timeout and continued, CPython returns what no signal has filled in.
+        if received is None or received.si_signo not in watched:
+            return None
+        return signal.Signals(received.si_signo)
 
     def _reap(self) -> None:
         """Collect every child and adopted orphan that has ended."""

@@ -76,6 +76,21 @@ def test_two_servers_run_at_once_and_the_end_of_one_leaves_the_other(
     assert server.ask(jpeg, Content_Type="image/jpeg").status == 200
 
 
+def test_a_server_that_was_frozen_for_a_while_goes_on(base_folder: Path, jpeg: bytes) -> None:
+    """As a debugger or a suspended machine does it."""
+    with RunningServer(base_folder, SAGEMAKER_MODEL_SERVER_WORKERS="1") as running:
+        running.wait_until_ready()
+        frozen = [psutil.Process(running.process.pid), *running.descendants()]
+        for _ in range(3):
+            for process in frozen:
+                process.suspend()
+            time.sleep(1)
+            for process in frozen:
+                process.resume()
+            time.sleep(0.5)
+            assert running.ask(jpeg, Content_Type="image/jpeg").status == 200
+
+
 def test_a_killed_worker_costs_only_what_it_held_and_is_back_within_3_seconds(
     base_folder: Path, jpeg: bytes
 ) -> None:
