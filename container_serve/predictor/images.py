@@ -4,7 +4,7 @@ Called by `predictor.model` for every picture, over HTTP and offline alike. The 
 torchvision's `Resize(resize)` and `CenterCrop(crop)` on a PIL image, made with less work: a large JPEG is
 decoded at a half, a quarter or an eighth of its size, any other large picture is shrunk before it is
 resized, and only what the crop shows is resized at all. The difference is a level or two of 256, where
-shrunk first a few more.
+shrunk first a few more. Training sees the same pixels, but for what JPEGs differ that are decoded smaller.
 """
 
 import warnings
@@ -46,9 +46,9 @@ EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif"
 NAMES = "JPEG, PNG, WebP, GIF, BMP, TIFF or PPM"
 
 MAX_PIXELS = 50_000_000
-# What a picture may be shrunk to by cheaper means before it is resized, in lengths of the result: at 2 the
-# filter still sees several pixels for each that it makes (Pillow's own `reducing_gap`, as in `thumbnail`).
-_GAP = 2
+# What a picture may be shrunk to by cheaper means before it is resized, in lengths of the result: at 4 the
+# filter still sees sixteen pixels for each that it makes (Pillow's `reducing_gap`; `thumbnail` takes 2).
+_GAP = 4
 _ORIENTATIONS = {  # EXIF 2.3, tag 0x0112
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,

@@ -18,9 +18,9 @@ Pixels = npt.NDArray[np.uint8]
 Box = tuple[float, float, float, float]
 
 CENTRE = 0  # the number of the view that evaluation and serving use
-_RULES = 1  # count up when a picture's views become others: their cached features are then made anew
+_RULES = 2  # count up when a picture's views become others: their cached features are then made anew
 _RATIOS = (3 / 4, 4 / 3)
-_MAX_RESIZED_PIXELS = 20_000_000  # a strip of 1 × 50,000,000 would be resized to gigabytes
+_GAP = 4  # lengths of the resized picture to which a large one may be shrunk first, as serving does
 
 
 @dataclass(frozen=True)
@@ -84,14 +84,31 @@ class Views:
 
 
 def centre(image: Image.Image, size: Preprocessing) -> Image.Image:
-    """torchvision's `Resize(size.resize)` and `CenterCrop(size.crop)`: what serving does to a picture."""
+    """torchvision's `Resize(size.resize)` and `CenterCrop(size.crop)`, as serving does them.
+
+    Only what the crop shows is resized, so that a value may differ from torchvision's by a level or two; a
+    large picture is shrunk by cheaper means first.
+    """
+    crop = size.crop
     width, height = _resized(image, size.resize)
-    left, top = _start(width, size.crop), _start(height, size.crop)
-    if width * height > _MAX_RESIZED_PIXELS:
-        return _centre_of_strip(image, (width, height), size.crop)
-    if (width, height) != image.size:
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
-    return image.crop((left, top, left + size.crop, top + size.crop))
+    left, top = _start(width, crop), _start(height, crop)
+    inside = (max(left, 0), max(top, 0), min(left + crop, width), min(top + crop, height))
+    across, down = image.width / width, image.height / height
+    part = image.resize(
+        (inside[2] - inside[0], inside[3] - inside[1]),
+        Image.Resampling.BILINEAR,
+        box=(
+            inside[0] * across,
+            inside[1] * down,
+            min(inside[2] * across, image.width),
+            min(inside[3] * down, image.height),
+        ),
+        reducing_gap=_GAP,
+    )
+    if part.size == (crop, crop):
+        return part
+    start = min(left, 0), min(top, 0)
+    return part.crop((*start, start[0] + crop, start[1] + crop))
 
 
 def _resized(image: Image.Image, short_side: int) -> tuple[int, int]:
@@ -104,15 +121,3 @@ def _resized(image: Image.Image, short_side: int) -> tuple[int, int]:
 def _start(side: int, crop: int) -> int:
     """Python's rounding where the crop cuts, floor where it pads with black."""
     return round((side - crop) / 2) if side >= crop else -((crop - side) // 2)
-
-
-def _centre_of_strip(image: Image.Image, size: tuple[int, int], crop: int) -> Image.Image:
-    """The centre of a resized picture whose rest is never made."""
-    shape = (min(size[0], crop), min(size[1], crop))
-    left, top = max(_start(size[0], crop), 0), max(_start(size[1], crop), 0)
-    across, down = image.width / size[0], image.height / size[1]
-    box = (left * across, top * down, (left + shape[0]) * across, (top + shape[1]) * down)
-    canvas = Image.new("RGB", (crop, crop))
-    part = image.resize(shape, Image.Resampling.BILINEAR, box=box)
-    canvas.paste(part, (max(-_start(size[0], crop), 0), max(-_start(size[1], crop), 0)))
-    return canvas

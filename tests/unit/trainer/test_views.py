@@ -24,25 +24,41 @@ def picture(width: int, height: int) -> Image.Image:
 
 @pytest.mark.parametrize("shape", [(500, 375), (375, 500), (224, 224), (256, 256), (97, 301), (301, 97)])
 @pytest.mark.parametrize("size", [Preprocessing(), Preprocessing(224, 224), Preprocessing(100, 224)])
-def test_the_centre_is_bit_for_bit_what_torchvision_makes(
+def test_the_centre_is_what_torchvision_makes_within_two_levels(
     shape: tuple[int, int], size: Preprocessing
 ) -> None:
     from torchvision import transforms
 
     image = picture(*shape)
-    reference = transforms.Compose(
-        [
-            transforms.Resize(size.resize),
-            transforms.CenterCrop(size.crop),
-            transforms.ToTensor(),
-            transforms.Normalize(MEAN, STD),
-        ]
-    )
+    reference = transforms.Compose([transforms.Resize(size.resize), transforms.CenterCrop(size.crop)])
 
     pixels = Views(size, 0.6).pixels(image, digest=DIGEST, number=CENTRE)
-    found = normalise(torch.from_numpy(pixels.copy())[None])[0]
 
-    assert torch.equal(found, reference(image))
+    assert np.abs(pixels.astype(int) - np.asarray(reference(image))).max() <= 2
+
+
+def test_pixels_are_normalised_bit_for_bit_as_torchvision_does() -> None:
+    from torchvision import transforms
+
+    reference = transforms.Compose([transforms.ToTensor(), transforms.Normalize(MEAN, STD)])
+    image = picture(224, 224)
+
+    assert torch.equal(normalise(torch.from_numpy(np.array(image))[None])[0], reference(image))
+
+
+@pytest.mark.parametrize("shape", [(500, 375), (375, 500), (97, 301), (2_500, 1_900), (3, 900), (1, 1)])
+@pytest.mark.parametrize("size", [Preprocessing(), Preprocessing(224, 224), Preprocessing(100, 224)])
+def test_the_centre_is_pixel_for_pixel_what_serving_sees(shape: tuple[int, int], size: Preprocessing) -> None:
+    from predictor.artifact import Preprocessing as Served
+    from predictor.images import crop_view
+
+    rng = np.random.default_rng(shape[0])
+    image = Image.fromarray(rng.integers(0, 256, (shape[1], shape[0], 3), dtype=np.uint8))
+    served = crop_view(image, image.size, Served(resize=size.resize, crop=size.crop, mean=MEAN, std=STD))
+
+    found = Views(size, 0.6).pixels(image, digest=DIGEST, number=CENTRE)
+
+    assert np.array_equal(found, served.pixels)
 
 
 def test_photographs_have_the_centre_that_torchvision_makes(dogs: Path) -> None:
@@ -52,7 +68,7 @@ def test_photographs_have_the_centre_that_torchvision_makes(dogs: Path) -> None:
     for file in sorted(dogs.glob("valid/*/*.jpg"))[::100]:
         image = Image.open(file).convert("RGB")
         found = Views(Preprocessing(), 0.6).pixels(image, digest=DIGEST, number=CENTRE)
-        assert np.array_equal(found, np.asarray(reference(image)))
+        assert np.abs(found.astype(int) - np.asarray(reference(image))).max() <= 1
 
 
 def test_a_random_crop_follows_from_content_and_number_alone() -> None:
@@ -70,11 +86,16 @@ def test_a_random_crop_follows_from_content_and_number_alone() -> None:
 def test_features_are_made_anew_when_the_views_of_a_picture_become_others() -> None:
     """Where this fails, count `_RULES` up: caches out there hold features of the old views."""
     views = Views(Preprocessing(80, 64), 0.3)
-    seen = [views.pixels(picture(120, 90), digest=DIGEST, number=number).tobytes() for number in range(20)]
+    noise = Image.fromarray(np.random.default_rng(9).integers(0, 256, (120, 90, 3), dtype=np.uint8))
+    seen = [
+        views.pixels(image, digest=DIGEST, number=number).tobytes()
+        for image in (picture(120, 90), noise, noise.resize((400, 500)))
+        for number in range(20)
+    ]
 
     rules = views.as_dict(CENTRE)["rules"]
 
-    assert (rules, hashlib.sha256(b"".join(seen)).hexdigest()[:16]) == (1, "70db63c07d7c8a0e")
+    assert (rules, hashlib.sha256(b"".join(seen)).hexdigest()[:16]) == (2, "5da68edf21ca8e11")
 
 
 @settings(max_examples=60, deadline=None)
