@@ -9,8 +9,7 @@ PyPI into an environment of their own (`--cache`). All servers run at once, and 
 measured are stopped (SIGSTOP). In each round each is asked by one client and by eight; what counts are the
 medians of the rounds' ratios. The limit is decoding and inferring in a loop, without a server: one process
 with a thread for each CPU for the time of one picture, a process a CPU for throughput. Results, with the
-hardware and a verdict for each target, go to benchmarks/results/serving.{json,txt,png}. Exit code
-1: a target is missed.
+hardware and a verdict for each target, go to benchmarks/results/serving.{json,txt,png}.
 """
 
 import argparse
@@ -597,8 +596,8 @@ def measure(arguments: argparse.Namespace, folder: Path, say: Callable[[str], No
     return {"found": found, "load": load, "starts": starts}
 
 
-def report(measured: dict[str, Any], command: str) -> tuple[str, bool]:
-    """Write the three result files; return the text and whether every target is met."""
+def report(measured: dict[str, Any], command: str) -> str:
+    """Write the three result files; return the text."""
     found, load, starts = measured["found"], measured["load"], measured["starts"]
     judged = verdicts(found, load, starts)
     lines = [command, f"{processor()}, Python {platform.python_version()}", "", *table(found), ""]
@@ -619,7 +618,7 @@ def report(measured: dict[str, Any], command: str) -> tuple[str, bool]:
     }
     RESULTS.with_suffix(".json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     draw(found, RESULTS.with_suffix(".png"))
-    return text, all(each.met for each in judged)
+    return text
 
 
 def parse() -> argparse.Namespace:
@@ -641,7 +640,7 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> int:
+def main() -> None:
     """Measure, write, and say what came out."""
     arguments = parse()
     arguments.cache.mkdir(parents=True, exist_ok=True)
@@ -652,10 +651,8 @@ def main() -> int:
 
     with tempfile.TemporaryDirectory(prefix="serving-", ignore_cleanup_errors=True) as folder:
         measured = measure(arguments, Path(folder), say)
-    text, met = report(measured, shlex.join(["python", "benchmarks/serving.py", *sys.argv[1:]]))
-    print(text, end="")
-    return 0 if met else 1
+    print(report(measured, shlex.join(["python", "benchmarks/serving.py", *sys.argv[1:]])), end="")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
