@@ -162,7 +162,7 @@ bench: setup-dev ## the benchmarks that README's figures come from
 	@for script in benchmarks/*.py; do $(PYTHON) $$script || exit 1; done
 
 clean: ## remove the environment, drawings, results and both images (not data/dogImages, not weights)
-	rm -rf .venv .tools runs data/drawn .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .tools build runs data/drawn .mypy_cache .ruff_cache .pytest_cache
 	-@for image in $(IMAGES); do $(DOCKER) image rm $$image 2>/dev/null || :; done
 
 help: ## this list

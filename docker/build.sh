@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds one of the two images and refuses it when it has outgrown its budget.
+# Builds one of the two images, refuses it when it has outgrown its budget, and lists its parts: build/*.cdx.json.
 #
 #   docker/build.sh train|serve    settings from the environment: BASE TAG PLATFORM SOURCE VERSION CA_BUNDLE DOCKER,
 #                                  and NO_CACHE=1 to build every layer anew
@@ -68,4 +68,7 @@ if [ "$size_mb" -gt "$budget_mb" ]; then
   exit 1
 fi
 "$docker" tag "$candidate" "$name"
+mkdir -p build
+DOCKER=$docker python3 docker/sbom.py "$name" >"build/dog-breeds-$image.cdx.json.partial"
+mv "build/dog-breeds-$image.cdx.json.partial" "build/dog-breeds-$image.cdx.json"
 echo "build.sh: $name, $size_mb of $budget_mb MB, in $(($(date +%s) - started)) s" >&2
