@@ -57,7 +57,7 @@ def jar() -> list[Component]:
     found = {}
     for file in Path("/opt/venv").glob("lib/python3*/site-packages/mms/frontend/*.jar"):
         with zipfile.ZipFile(file) as archive:
-            for entry in archive.infolist():  # several of one name, one of each of Netty's parts
+            for entry in archive.infolist():  # several have one name: Netty's parts each brought their own
                 if entry.filename.endswith("pom.properties"):
                     fields = dict(
                         re.findall(r"^(\w+)=(\S+)", archive.read(entry).decode(), flags=re.MULTILINE)
