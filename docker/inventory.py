@@ -53,7 +53,7 @@ def programs() -> list[Component]:
 
 
 def jar() -> list[Component]:
-    """What Java libraries say of themselves inside multi-model-server's jar: Netty, and Maven's own records."""
+    """What libraries say of themselves in multi-model-server's jar: Netty's parts, and Maven's records."""
     found = {}
     for file in Path("/opt/venv").glob("lib/python3*/site-packages/mms/frontend/*.jar"):
         with zipfile.ZipFile(file) as archive:
