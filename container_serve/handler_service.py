@@ -1,7 +1,7 @@
 """The handler that multi-model-server loads in every worker; it must define exactly one class."""
 
-import logging
 import sys
+import traceback
 from typing import Any
 
 from sagemaker_inference import environment
@@ -10,8 +10,6 @@ from predictor.artifact import ArtifactError
 from predictor.readiness import Readiness
 from predictor.toolkit import DefaultHandlerService
 from predictor.transformer import BreedTransformer
-
-logger = logging.getLogger(__name__)
 
 
 class HandlerService(DefaultHandlerService):  # type: ignore[misc] # the toolkit brings no types
@@ -27,12 +25,12 @@ class HandlerService(DefaultHandlerService):  # type: ignore[misc] # the toolkit
         try:
             # Not the folder the server knows: it puts that on PYTHONPATH, and a model is data, not code.
             self._service.validate_and_initialize(model_dir=environment.model_dir, context=context)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor says it
             if isinstance(error, ArtifactError):
                 reason = f"the model cannot be served: {error}"
             else:
-                logger.exception("The worker cannot load the model")
-                reason = "a worker cannot load the model; the log above says why"
+                # What the worker itself logs may be lost: Java, which passes it on, is ended at once.
+                reason = f"a worker cannot load the model:\n{traceback.format_exc()}"
             if supervisor:
                 supervisor.announce_failure(reason)
             sys.exit(1)

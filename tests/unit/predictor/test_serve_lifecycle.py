@@ -212,8 +212,8 @@ def test_a_worker_that_cannot_load_the_model_ends_the_server(base_folder: Path, 
     )
     done = _serve(base_folder, PYTHONPATH=str(tmp_path))
     assert done.returncode == 1
-    assert "a worker cannot load the model; the log above says why" in done.stderr
-    assert "The worker cannot load the model" in done.stdout
+    assert "serve: a worker cannot load the model:\nTraceback" in done.stderr
+    assert "validate_and_initialize" in done.stderr  # where it happened
 
 
 def test_a_worker_that_takes_too_long_ends_the_server(base_folder: Path, tmp_path: Path) -> None:
