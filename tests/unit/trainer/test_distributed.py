@@ -219,7 +219,7 @@ class Outcomes:
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
     folder = tmp_path_factory.mktemp("ranks")
-    subprocess.run([sys.executable, __file__, folder], check=True, timeout=120)
+    subprocess.run([sys.executable, __file__, folder], check=True, timeout=300)
     return Outcomes(folder)
 
 
