@@ -586,7 +586,7 @@ def measure(arguments: argparse.Namespace, folder: Path, say: Callable[[str], No
         say("80 % load")
         rate = 0.8 * statistics.median(found["ours"].throughput)
         times = open_loop(mine, rate=rate, seconds=arguments.load_seconds)
-        p50, p99 = np.percentile(times, [50, 99])
+        p50, p99 = (float(each) for each in np.percentile(times, [50, 99]))
         load = {"rate": rate, "p50_ms": 1000 * p50, "p99_ms": 1000 * p99, "p99_to_p50": p99 / p50}
         load["megabytes"] = mine.megabytes()
     finally:
