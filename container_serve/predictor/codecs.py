@@ -147,14 +147,22 @@ def _decode_instance(index: int, instance: Any) -> Item:
         return _decode_base64(index, instance)
     if not isinstance(instance, list):
         raise RequestError(f'instances[{index}] must be {{"b64": "..."}} or a nested list of numbers')
+    return _decode_numbers(index, instance)
+
+
+def _decode_numbers(index: int, instance: list[Any]) -> NDArray[np.float32]:
+    # As objects: numpy makes texts of a list that holds one, each as long as the longest. That was 20 GB.
     try:
-        array = np.asarray(instance)
-    except (ValueError, OverflowError) as error:
+        array = np.asarray(instance, dtype=object)
+    except ValueError as error:
         raise RequestError(f"instances[{index}] has rows of different lengths") from error
-    if array.dtype.kind not in "iuf" or array.ndim != 3:
+    if array.ndim != 3 or not set(map(type, array.flat)) <= {int, float}:
         raise RequestError(f"instances[{index}] must be a nested list of numbers of shape (3, S, S)")
-    with np.errstate(over="ignore"):  # what overflows float32 is refused as not finite
-        return array.astype(np.float32)
+    try:
+        with np.errstate(over="ignore"):  # what overflows float32 is refused as not finite
+            return array.astype(np.float32)
+    except OverflowError as error:
+        raise RequestError(f"instances[{index}] holds a number that is too large") from error
 
 
 def _decode_base64(index: int, instance: dict[str, Any]) -> bytes:

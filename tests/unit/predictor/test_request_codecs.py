@@ -244,3 +244,17 @@ def test_65_pictures_are_too_many_and_64_are_not() -> None:
         decode_request(_npy(np.zeros((65, 3, 1, 1), np.float32)), NPY)
     with pytest.raises(TooLargeError, match="65 pictures"):
         decode_request(json.dumps({"instances": [[[[0]]]] * 65}).encode(), "application/json")
+
+
+def test_a_long_text_among_numbers_costs_no_more_memory_than_it_has() -> None:
+    text = '[[["' + "x" * 100_000 + '"' + ", 1" * 20_000 + "]]]"  # as an array of equal texts it is 8 GB
+    tracemalloc.start()
+    with pytest.raises(RequestError, match="must be a nested list of numbers"):
+        decode_request(f'{{"instances": [{text}]}}'.encode(), "application/json")
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
+
+
+def test_a_number_above_every_float_is_refused() -> None:
+    with pytest.raises(RequestError, match="holds a number that is too large"):
+        decode_request(f"[[[[{'9' * 400}]]]]".encode(), "application/json")
