@@ -10,7 +10,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 DRAWN = ROOT / "data/drawn"
-TRAIN, SERVE = "dog-breeds-train:latest", "dog-breeds-serve:latest"
+TAG = os.environ.get("TAG", "latest")  # `make test TAG=…` tests images of another name
+TRAIN, SERVE = f"dog-breeds-train:{TAG}", f"dog-breeds-serve:{TAG}"
 
 
 def run_make(*arguments: str, timeout: float = 1800) -> subprocess.CompletedProcess[str]:
