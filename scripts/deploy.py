@@ -34,7 +34,7 @@ def main() -> int:
     model, config, endpoint = command.endpoint_requests(arguments.serve_image, arguments.model)
     if arguments.dry_run:
         operations = ("CreateModel", "CreateEndpointConfig", "CreateEndpoint")
-        print(command.as_json(list(zip(operations, (model, config, endpoint), strict=True))))
+        command.show(list(zip(operations, (model, config, endpoint), strict=True)))
         return 0
     tell = command_line.tell
     backend = backends.choose(arguments.backend, tell, memory=arguments.memory, cpus=arguments.cpus)

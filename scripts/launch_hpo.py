@@ -47,7 +47,7 @@ def main() -> int:
     arguments = parse_arguments()
     if arguments.dry_run:
         request = search_arguments.request_of(arguments, command_line.tell)
-        print(command.as_json([(tuning_request.OPERATION, request)]))
+        command.show([(tuning_request.OPERATION, request)])
     elif arguments.backend == search_arguments.AWS:
         search_on_aws(arguments)
     else:

@@ -34,7 +34,7 @@ def main() -> int:
     arguments = parse_arguments()
     request = command.training_request(arguments, **command.debugging_request(arguments))
     if arguments.dry_run:
-        print(command.as_json([("CreateTrainingJob", request)]))
+        command.show([("CreateTrainingJob", request)])
         return 0
     backend = backends.choose(arguments.backend, command_line.tell)
     if arguments.managed_rules:

@@ -68,3 +68,8 @@ def fill() -> Callable[[Path], Path]:
         return ballast
 
     return filled
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """--update-golden: write the requests of tests/golden as they are now."""
+    parser.addoption("--update-golden", action="store_true", help="write tests/golden/*/*.json anew")

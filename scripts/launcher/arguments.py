@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from launcher import aws, backends, datasets, debugging, jobs, requests
+from launcher import aws, backends, command_line, datasets, debugging, jobs, requests, settings
+from launcher.account import Account
 from launcher.errors import SettingsError
 from launcher.requests import Json, Request
 from trainer.metrics import metric_definitions
@@ -40,6 +41,22 @@ def add_backend(to: argparse.ArgumentParser, *more: str) -> None:
         default="auto",
         help="where to run; auto: docker if an engine answers",
     )
+
+
+def add_settings(to: argparse.ArgumentParser) -> None:
+    """Add --settings, the file that `account_of` reads."""
+    to.add_argument(
+        "--settings", type=Path, default=settings.DEFAULT_FILE, metavar="FILE.toml", help="of the AWS account"
+    )
+
+
+def account_of(arguments: argparse.Namespace) -> Account:
+    """Return the account of --settings, with --dry-run also one that is not known.
+
+    Raises SettingsError naming each wrong key of the file.
+    """
+    guess = command_line.tell if arguments.dry_run else None
+    return Account(settings.read(arguments.settings), guess=guess)
 
 
 def add_training(
@@ -239,7 +256,12 @@ def endpoint_requests(image: str, archive: Path) -> tuple[Request, Request, Requ
     )
 
 
-def as_json(operations: Sequence[tuple[str, Request]]) -> str:
-    """Return requests as --dry-run prints them: the request itself, or several by the operation's name."""
-    content: object = operations[0][1] if len(operations) == 1 else dict(operations)
-    return json.dumps(content, indent=2, ensure_ascii=False)
+def show(operations: Sequence[tuple[str, Request]]) -> None:
+    """Print what --dry-run shows: one request as it is, or several by their operations' names."""
+    content: Any = operations[0][1]
+    if len(operations) > 1:
+        by_name: dict[str, list[Request]] = {}
+        for operation, request in operations:
+            by_name.setdefault(operation, []).append(request)
+        content = {name: each if len(each) > 1 else each[0] for name, each in by_name.items()}
+    print(json.dumps(content, indent=2, ensure_ascii=False))

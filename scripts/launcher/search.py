@@ -3,13 +3,14 @@
 Called by scripts/launch_hpo.py; `tuning_request` turns it into the request of the SageMaker API.
 """
 
-import tomllib
 from collections.abc import Collection
 from pathlib import Path
 from typing import Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
+from launcher import configuration
+from launcher.configuration import Section
 from launcher.errors import SettingsError
 
 DEFAULT_FILE = Path(__file__).resolve().parents[2] / "config/hpo.toml"
@@ -18,19 +19,7 @@ STRATEGIES = get_args(Strategy)
 Scale = Literal["Auto", "Linear", "Logarithmic", "ReverseLogarithmic"]
 
 
-class _Section(BaseModel):
-    """A table of the file: hyphens in names, no unknown keys."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        strict=True,
-        populate_by_name=True,
-        alias_generator=lambda name: name.replace("_", "-"),
-    )
-
-
-class Range(_Section):
+class Range(Section):
     """The values of one hyperparameter: an interval with both ends, or a list."""
 
     continuous: tuple[float, float] | None = Field(default=None, strict=False)
@@ -48,7 +37,7 @@ class Range(_Section):
         return self
 
 
-class End(_Section):
+class End(Section):
     """What ends a search before its last trial."""
 
     target: float | None = Field(default=None, allow_inf_nan=False)
@@ -56,14 +45,14 @@ class End(_Section):
     converged: bool = False
 
 
-class Hyperband(_Section):
+class Hyperband(Section):
     """The epochs that Hyperband gives to the worst and to the best trials."""
 
     min_epochs: PositiveInt = 1
     max_epochs: PositiveInt = 5
 
 
-class Search(_Section):
+class Search(Section):
     """The whole file."""
 
     strategy: Strategy = "Bayesian"
@@ -89,22 +78,4 @@ class Search(_Section):
 
 def read(file: Path, **overrides: object) -> Search:
     """Read the file, with the command line's values over it; raises SettingsError naming each wrong key."""
-    try:
-        with file.open("rb") as stream:
-            content = tomllib.load(stream)
-    except OSError as error:
-        raise SettingsError(f"the search's settings {file} cannot be read: {error.strerror}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{file} is not TOML: {error}") from None
-    given = {name.replace("_", "-"): value for name, value in overrides.items() if value is not None}
-    try:
-        return Search.model_validate(content | given)
-    except ValidationError as error:
-        faults = (
-            f"  {'.'.join(map(str, fault['loc']))}: {_message(fault['msg'])}" for fault in error.errors()
-        )
-        raise SettingsError("\n".join([f"{file} does not describe a search:", *faults])) from None
-
-
-def _message(text: str) -> str:
-    return text.removeprefix("Value error, ")
+    return configuration.read(Search, file, what="a search", **overrides)

@@ -2,23 +2,18 @@
 
 from collections.abc import Iterator
 
-import httpx
 import pytest
-from moto.server import ThreadedMotoServer
+from cloud import Cloud
 
 REGION = "eu-central-1"
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Start an empty account, and let this process and those that it starts find it; yields the address."""
-    moto = ThreadedMotoServer("127.0.0.1", port=0)
-    moto.start()
-    host, port = moto.get_host_and_port()
-    address = f"http://{host}:{port}"
-    httpx.post(f"{address}/moto-api/reset").raise_for_status()  # all servers of a process are one account
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    """Start an empty account, and let this process and those that it starts find it."""
+    account = Cloud()
     settings = {
-        "AWS_ENDPOINT_URL": address,
+        "AWS_ENDPOINT_URL": account.start(),
         "AWS_DEFAULT_REGION": REGION,
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
@@ -27,6 +22,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.delenv("AWS_PROFILE", raising=False)
-    yield address
-    moto.stop()
+    for name in ("AWS_PROFILE", "AWS_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    yield account
+    account.stop()

@@ -10,6 +10,7 @@ from typing import Any
 
 import boto3
 import pytest
+from cloud import Cloud
 
 from launcher import job_output
 from launcher.errors import SettingsError, WorkFailed
@@ -21,7 +22,7 @@ EVENT = "events/000000000000/000000000000_worker_0.tfevents"
 
 
 @pytest.fixture
-def bucket(server: str) -> Any:
+def bucket(cloud: Cloud) -> Any:
     """An empty bucket; `put` fills it."""
     client = boto3.client("s3")
     place = {"LocationConstraint": client.meta.region_name}

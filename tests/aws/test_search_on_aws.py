@@ -13,8 +13,8 @@ from typing import Any
 import boto3
 import pytest
 import small_search
-from account import answer
 from botocore.exceptions import ClientError, EndpointConnectionError
+from cloud import Answer, Cloud
 
 from launcher import (
     aws_curves,
@@ -89,7 +89,7 @@ def fail(client: Any, operation: str, error: Exception) -> None:
 
 
 @pytest.fixture
-def started(server: str, monkeypatch: pytest.MonkeyPatch) -> AwsSearch:
+def started(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> AwsSearch:
     """A search that the server has accepted and that has three trials, one of which has written a log."""
     monkeypatch.setattr(aws_search, "POLL_SECONDS", 0.05)
     found = AwsSearch("search", print)
@@ -103,16 +103,14 @@ def started(server: str, monkeypatch: pytest.MonkeyPatch) -> AwsSearch:
         summary(3, "Failed", None, FailureReason="AlgorithmError: the pictures are upside down"),
     ]
     listed = {"TrainingJobSummaries": trials}
-    answer(found._sagemaker, "ListTrainingJobsForHyperParameterTuningJob", lambda _: listed)
-    answer(
-        found._sagemaker,
-        "DescribeTrainingJob",
-        lambda asked: {
-            "TrainingJobName": asked["TrainingJobName"],
-            "ResourceConfig": {"InstanceType": "ml.g4dn.xlarge", "InstanceCount": 2, "VolumeSizeInGB": 1},
-            "BillableTimeInSeconds": 60,
-        },
-    )
+    job = {
+        "ResourceConfig": {"InstanceType": "ml.g4dn.xlarge", "InstanceCount": 2, "VolumeSizeInGB": 1},
+        "BillableTimeInSeconds": 60,
+    }
+    cloud.replies |= {
+        "sagemaker:ListTrainingJobsForHyperParameterTuningJob": lambda _: Answer(listed),
+        "sagemaker:DescribeTrainingJob": lambda call: Answer(call.parameters | job),
+    }
     boto3.client("logs").create_log_group(logGroupName=aws_curves.LOG_GROUP)
     boto3.client("logs").create_log_stream(**STREAM)
     log(*(f"[metrics] epoch={epoch} train:loss=1 validation:accuracy=0.8{epoch}" for epoch in (1, 2, 3)))
@@ -144,7 +142,7 @@ def test_a_search_is_followed_to_its_table_its_best_and_its_report(
     assert f"best: {tmp_path / 'best.json'}" in printed
 
 
-def test_a_search_that_was_begun_elsewhere_is_followed_without_curves_or_refused(server: str) -> None:
+def test_a_search_that_was_begun_elsewhere_is_followed_without_curves_or_refused(cloud: Cloud) -> None:
     sent = request()
     del sent["TrainingJobDefinition"]["AlgorithmSpecification"]["MetricDefinitions"]
     boto3.client("sagemaker").create_hyper_parameter_tuning_job(**sent)
@@ -153,9 +151,8 @@ def test_a_search_that_was_begun_elsewhere_is_followed_without_curves_or_refused
     assert trials.reported(tuning_request.NOTHING, "[metrics] epoch=1 validation:accuracy=0.5") is None
 
     several = AwsSearch("several", print)
-    answer(
-        several._sagemaker, "DescribeHyperParameterTuningJob", lambda _: {"TrainingJobDefinitions": [{}, {}]}
-    )
+    definitions = Answer({"TrainingJobDefinitions": [{}, {}]})
+    cloud.replies["sagemaker:DescribeHyperParameterTuningJob"] = lambda _: definitions
     with pytest.raises(SettingsError, match="the search several has several training jobs' definitions"):
         _ = several.request
 
@@ -265,16 +262,12 @@ def test_a_log_is_read_on_from_where_it_was_read_to(started: AwsSearch) -> None:
     assert asked == [0, last]
 
 
-def test_a_stop_is_sent(started: AwsSearch) -> None:
-    asked: list[dict[str, Any]] = []
+def test_a_stop_is_sent(started: AwsSearch, cloud: Cloud) -> None:
+    cloud.replies["sagemaker:StopHyperParameterTuningJob"] = lambda _: Answer({})
 
-    def stop(parameters: dict[str, Any]) -> dict[str, Any]:
-        asked.append(parameters)
-        return {}
-
-    answer(started._sagemaker, "StopHyperParameterTuningJob", stop)
     started.stop()
 
+    asked = cloud.asked("sagemaker:StopHyperParameterTuningJob")
     assert asked == [{"HyperParameterTuningJobName": "search"}]
 
 
@@ -292,26 +285,13 @@ PRODUCT = {
         ([], None, "AWS's price list has 0 prices for ml.g4dn.xlarge in eu-central-1"),
     ],
 )
-def test_the_price_is_asked_of_aws(
-    server: str, monkeypatch: pytest.MonkeyPatch, listed: list[Any], price: float | None, why: str
-) -> None:
-    asked: list[dict[str, Any]] = []
-    make = prices.aws.client
-
-    def client(service: str, **settings: Any) -> Any:
-        made = make(service, **settings)
-
-        def reply(parameters: dict[str, Any]) -> dict[str, Any]:
-            asked.append(parameters)
-            return {"PriceList": [json.dumps(product) for product in listed]}
-
-        answer(made, "GetProducts", reply)
-        return made
-
-    monkeypatch.setattr(prices.aws, "client", client)
+def test_the_price_is_asked_of_aws(cloud: Cloud, listed: list[Any], price: float | None, why: str) -> None:
+    products = Answer({"PriceList": [json.dumps(product) for product in listed]})
+    cloud.replies["pricing:GetProducts"] = lambda _: products
 
     assert prices.known("ml.g4dn.xlarge", "eu-central-1") == (price, why)
-    assert {each["Field"]: each["Value"] for each in asked[0]["Filters"]}["regionCode"] == "eu-central-1"
+    asked = cloud.asked("pricing:GetProducts")[0]["Filters"]
+    assert {each["Field"]: each["Value"] for each in asked}["regionCode"] == "eu-central-1"
 
 
 def test_missing_credentials_are_one_line(tmp_path: Path) -> None:
@@ -341,9 +321,8 @@ def test_a_missing_permission_is_named(started: AwsSearch) -> None:
         started.stop()
 
 
-def test_the_request_of_a_search_on_this_machine_is_taken_by_the_server_unchanged(
-    server: str, tmp_path: Path
-) -> None:
+@pytest.mark.usefixtures("cloud")
+def test_the_request_of_a_search_on_this_machine_is_taken_by_the_server_unchanged(tmp_path: Path) -> None:
     wanted = small_search.request(tmp_path, "here", strategy="Bayesian", **{"max-trials": 2})
     study, folder = local_search.begin(wanted, tmp_path / "runs", None, print)
     local_search.run(study, small_search.backend(tmp_path), folder, print)

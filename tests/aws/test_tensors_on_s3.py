@@ -12,7 +12,7 @@ from trainer.smdebug_support import ModeKeys, create_trial
 REGION = "eu-central-1"
 
 
-@pytest.mark.usefixtures("server")
+@pytest.mark.usefixtures("cloud")
 def test_smdebug_reads_the_trial_from_s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_REGION", REGION)
     training = Training(tmp_path, debug=DebugSettings(interval=8))

@@ -1,0 +1,89 @@
+"""The AWS account that a project lives in: the names of all that it has there.
+
+Called by the scripts that work on AWS. What the settings leave empty follows from the account and the region,
+which are asked for only when a name needs them.
+"""
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, Literal
+
+import boto3
+
+from launcher import aws
+from launcher.errors import SettingsError
+from launcher.settings import Settings
+
+PROJECT_TAG = "project"  # by which everything of a project is found again
+UNKNOWN = "000000000000"  # an account in a --dry-run without credentials
+
+
+class Account:
+    """Where a project's bucket, role, images and jobs are."""
+
+    def __init__(self, settings: Settings, *, guess: Callable[[str], None] | None = None) -> None:
+        """With `guess` a missing account is made up and that is said, instead of a SettingsError."""
+        self.settings = settings
+        self._guess = guess
+
+    def client(self, service: str) -> Any:
+        """Return a client of a service in the project's region."""
+        return aws.client(service, region=self.region)
+
+    @cached_property
+    def region(self) -> str:
+        """The settings', or else the environment's; SettingsError where neither names one."""
+        return self.settings.region or aws.region()
+
+    @cached_property
+    def id(self) -> str:
+        """Twelve digits: the settings', or else the credentials'; SettingsError without credentials."""
+        if self.settings.account:
+            return self.settings.account
+        try:
+            with aws.explained():
+                return str(self.client("sts").get_caller_identity()["Account"])
+        except SettingsError as error:
+            if self._guess is None:
+                raise
+            self._guess(f"the account is not known, and shown as {UNKNOWN}: {error}")
+            return UNKNOWN
+
+    @property
+    def bucket(self) -> str:
+        """The name of the bucket."""
+        return self.settings.storage.bucket or f"{self.settings.project}-{self.id}-{self.region}"
+
+    def uri(self, *parts: str) -> str:
+        """Return s3://<bucket>/<parts>."""
+        return "/".join([f"s3://{self.bucket}", *parts])
+
+    @property
+    def role(self) -> str:
+        """The ARN of the role that jobs and endpoints have."""
+        return self.settings.access.role or self.arn("iam", f"role/{self.role_name}", region="")
+
+    @property
+    def role_name(self) -> str:
+        """The name of the role that setup_account.py makes."""
+        return f"{self.settings.project}-execution"
+
+    def image(self, kind: Literal["train", "serve"]) -> str:
+        """Return the full name of an image in ECR."""
+        repository = getattr(self.settings.images, kind)
+        return f"{self.id}.dkr.ecr.{self.region}.{self._domain}/{repository}:{self.settings.images.tag}"
+
+    def arn(self, service: str, resource: str, *, region: str | None = None) -> str:
+        """Return the ARN of a resource of the project's account, by default in its region."""
+        partition = boto3.Session().get_partition_for_region(self.region)
+        return f"arn:{partition}:{service}:{self.region if region is None else region}:{self.id}:{resource}"
+
+    @property
+    def _domain(self) -> str:
+        return "amazonaws.com.cn" if self.region.startswith("cn-") else "amazonaws.com"
+
+    @property
+    def tags(self) -> list[dict[str, str]]:
+        """What everything of the project is tagged with, as the API takes it."""
+        tags = self.settings.tags | {PROJECT_TAG: self.settings.project}
+        return [{"Key": key, "Value": value} for key, value in tags.items()]

@@ -1,0 +1,103 @@
+"""config/settings.toml: whose account, which bucket, role, images and machines, read and checked.
+
+Called by `arguments` for every script that works on AWS; `account` fills in what is left empty.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, PositiveInt, StringConstraints, model_validator
+
+from launcher import configuration
+from launcher.configuration import Section
+
+DEFAULT_FILE = Path(__file__).resolve().parents[2] / "config/settings.toml"
+# Short enough that <project>-<account>-<region> is a bucket's name, and a time may follow it in a job's.
+Project = Annotated[str, StringConstraints(pattern=r"^[a-z0-9](-?[a-z0-9])*$", max_length=24)]
+AccountId = Annotated[str, StringConstraints(pattern=r"^(\d{12})?$")]
+RoleArn = Annotated[str, StringConstraints(pattern=r"^(arn:aws[a-z-]*:iam::\d{12}:role/.+)?$")]
+InstanceType = Annotated[str, StringConstraints(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")]
+
+
+class Storage(Section):
+    """Where data and results lie."""
+
+    bucket: str = ""
+    kms_key: str = ""
+
+
+class Access(Section):
+    """What jobs and endpoints may do."""
+
+    role: RoleArn = ""
+
+
+class Images(Section):
+    """Both images' repositories in ECR, and their tag."""
+
+    train: str = "dog-breeds-train"
+    serve: str = "dog-breeds-serve"
+    tag: str = "latest"
+
+
+class Network(Section):
+    """What containers can reach."""
+
+    isolation: bool = True
+    subnets: tuple[str, ...] = Field(default=(), strict=False)
+    security_groups: tuple[str, ...] = Field(default=(), strict=False)
+    encrypt_between_hosts: bool = False
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if bool(self.subnets) != bool(self.security_groups):
+            raise ValueError("subnets and security-groups are needed together")
+        return self
+
+
+class Training(Section):
+    """What a training job runs on, and for how long."""
+
+    instance_type: InstanceType = "ml.g4dn.xlarge"
+    instances: PositiveInt = 1
+    volume_gb: PositiveInt = 50
+    input_mode: Literal["File", "FastFile"] = "File"
+    spot: bool = True
+    max_runtime_seconds: PositiveInt = 86_400
+    max_wait_seconds: PositiveInt = 172_800
+    warm_pool_seconds: int = Field(default=0, ge=0, le=3_600)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.spot and self.max_wait_seconds < self.max_runtime_seconds:
+            raise ValueError("max-wait-seconds includes the running: at least max-runtime-seconds")
+        if self.spot and self.warm_pool_seconds:
+            raise ValueError("spot instances cannot be kept warm: spot = false, or warm-pool-seconds = 0")
+        return self
+
+
+class Endpoint(Section):
+    """What an endpoint runs on."""
+
+    instance_type: InstanceType = "ml.m5.large"
+    instances: PositiveInt = 1
+
+
+class Settings(Section):
+    """The whole file."""
+
+    project: Project = "dog-breeds"
+    region: str = ""
+    account: AccountId = ""
+    storage: Storage = Storage()
+    access: Access = Access()
+    images: Images = Images()
+    network: Network = Network()
+    training: Training = Training()
+    endpoint: Endpoint = Endpoint()
+    tags: dict[str, str] = Field(default_factory=dict)
+
+
+def read(file: Path, **overrides: object) -> Settings:
+    """Read the file, with the command line's values over it; raises SettingsError naming each wrong key."""
+    return configuration.read(Settings, file, what="an account's settings", **overrides)

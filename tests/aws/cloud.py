@@ -1,0 +1,238 @@
+"""AWS as the tests have it: a moto server over HTTP, with a layer in front of it.
+
+The layer notes every call (`Cloud.calls`, as the actions of an IAM policy), removes the empty structures that
+moto returns where there is nothing, answers what moto lacks, passes InvokeEndpoint on to a server of this
+machine, and injects faults: throttling, expired credentials, a connection that is cut. So scripts can be run
+as they are, as processes of their own.
+"""
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any
+from urllib.parse import parse_qs
+
+import httpx
+from moto.moto_server.werkzeug_app import (
+    DomainDispatcherApplication,
+    MotoRequestHandler,
+    create_backend_app,
+)
+from werkzeug.serving import make_server
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+JSON = "application/x-amz-json-1.1"
+# S3 says what is asked by method and query; the names are those of IAM's actions.
+S3_BY_QUERY = {
+    "uploads": {"POST": "PutObject", "GET": "ListBucketMultipartUploads"},
+    "uploadId": {
+        "PUT": "PutObject",
+        "POST": "PutObject",
+        "DELETE": "AbortMultipartUpload",
+        "GET": "ListMultipartUploadParts",
+    },
+    "versioning": {"PUT": "PutBucketVersioning", "GET": "GetBucketVersioning"},
+    "encryption": {"PUT": "PutEncryptionConfiguration", "GET": "GetEncryptionConfiguration"},
+    "publicAccessBlock": {"PUT": "PutBucketPublicAccessBlock", "GET": "GetBucketPublicAccessBlock"},
+    "policy": {"PUT": "PutBucketPolicy", "GET": "GetBucketPolicy", "DELETE": "DeleteBucketPolicy"},
+    "lifecycle": {"PUT": "PutLifecycleConfiguration", "GET": "GetLifecycleConfiguration"},
+    "ownershipControls": {"PUT": "PutBucketOwnershipControls", "GET": "GetBucketOwnershipControls"},
+    "tagging": {"PUT": "PutBucketTagging", "GET": "GetBucketTagging"},
+    "location": {"GET": "GetBucketLocation"},
+    "versions": {"GET": "ListBucketVersions"},
+    "delete": {"POST": "DeleteObject"},
+}
+S3_BUCKET = {"GET": "ListBucket", "HEAD": "ListBucket", "PUT": "CreateBucket", "DELETE": "DeleteBucket"}
+S3_OBJECT = {"GET": "GetObject", "HEAD": "GetObject", "PUT": "PutObject", "DELETE": "DeleteObject"}
+# Where a service signs under another name than IAM has for it.
+IAM_PREFIX = {"monitoring": "cloudwatch"}
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request: its service as it is signed, its operation, and its body."""
+
+    service: str
+    operation: str
+    path: str
+    body: bytes
+
+    @property
+    def action(self) -> str:
+        """As an IAM policy has it."""
+        return f"{IAM_PREFIX.get(self.service, self.service)}:{self.operation}"
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What a service that speaks JSON is asked."""
+        return dict(json.loads(self.body or b"{}"))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is answered instead of moto: JSON, or anything else with its content type."""
+
+    content: Any
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class CutError(Exception):
+    """The connection ends here, without an answer."""
+
+
+Reply = Callable[[Call], Answer | None]
+
+
+def error(code: str, message: str = "as the test has it", status: int = 400) -> Answer:
+    """Return an error of a service that speaks JSON."""
+    return Answer({"__type": code, "message": message}, status)
+
+
+def times(count: int, reply: Answer | type[CutError]) -> Reply:
+    """Reply so to the first `count` calls, and leave the others to moto."""
+    left = threading.Semaphore(count)
+
+    def answer(_: Call) -> Answer | None:
+        if not left.acquire(blocking=False):
+            return None
+        if isinstance(reply, Answer):
+            return reply
+        raise reply
+
+    return answer
+
+
+class Cloud:
+    """An account on this machine; `replies` has what answers an action, such as sagemaker:StopTrainingJob."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.replies: dict[str, Reply] = {}
+        self.endpoints: dict[str, str] = {}  # a SageMaker endpoint's name → the URL of a server that answers
+        self._moto = DomainDispatcherApplication(create_backend_app)
+        self._server = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=_Quiet)
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+
+    def start(self) -> str:
+        """Serve an empty account; returns its address."""
+        self._thread.start()
+        address = f"http://127.0.0.1:{self._server.server_port}"
+        httpx.post(f"{address}/moto-api/reset").raise_for_status()  # all servers of a process are one account
+        return address
+
+    def stop(self) -> None:
+        """Serve no more."""
+        self._server.shutdown()
+        self._thread.join()
+
+    @property
+    def actions(self) -> set[str]:
+        """Every action that was asked for, as an IAM policy has it."""
+        return {call.action for call in self.calls}
+
+    def asked(self, action: str) -> list[dict[str, Any]]:
+        """Return the parameters of each call of an action of a service that speaks JSON."""
+        return [call.parameters for call in self.calls if call.action == action]
+
+    def _answer(self, environ: Environ, start: StartResponse) -> Iterable[bytes]:
+        call = _read(environ)
+        if call is None:
+            return self._moto(environ, start)
+        self.calls.append(call)
+        reply = self.replies.get(call.action)
+        try:
+            answer = (reply(call) if reply else None) or self._invoked(call, environ)
+        except CutError:
+            return []  # no status line: the server closes the connection
+        if answer is not None:
+            return _send(answer, start)
+        if call.service == "sagemaker":
+            return self._pruned(environ, start)
+        return self._moto(environ, start)
+
+    def _invoked(self, call: Call, environ: Environ) -> Answer | None:
+        """Pass InvokeEndpoint on to the server that stands for the endpoint."""
+        name = call.path.split("/")[2] if call.operation == "InvokeEndpoint" else ""
+        if name not in self.endpoints:
+            return None
+        headers = {
+            "Content-Type": environ.get("CONTENT_TYPE", ""),
+            "Accept": environ.get("HTTP_ACCEPT", "*/*"),
+            "X-Amzn-SageMaker-Custom-Attributes": environ.get("HTTP_X_AMZN_SAGEMAKER_CUSTOM_ATTRIBUTES", ""),
+        }
+        answer = httpx.post(f"{self.endpoints[name]}/invocations", content=call.body, headers=headers)
+        variant = environ.get("HTTP_X_AMZN_SAGEMAKER_TARGET_VARIANT", "AllTraffic")
+        if answer.is_success:
+            named = {"x-Amzn-Invoked-Production-Variant": variant}
+            return Answer(answer.content, headers=named | {"Content-Type": answer.headers["Content-Type"]})
+        failed = {"OriginalStatusCode": answer.status_code, "OriginalMessage": answer.text}
+        return Answer(failed, 424, {"x-amzn-errortype": "ModelError"})
+
+    def _pruned(self, environ: Environ, start: StartResponse) -> Iterable[bytes]:
+        """Let moto answer, and leave out the structures that it returns empty or as null."""
+        kept: dict[str, Any] = {}
+
+        def note(status: str, headers: list[tuple[str, str]], *_: Any) -> None:
+            kept.update(status=status, headers=headers)
+
+        body = b"".join(self._moto(environ, note))
+        if kept["status"].startswith("200") and body.startswith(b"{"):
+            whole = json.loads(body)
+            body = json.dumps({key: each for key, each in whole.items() if each not in ({}, None)}).encode()
+        headers = [pair for pair in kept["headers"] if pair[0].lower() != "content-length"]
+        start(kept["status"], [*headers, ("Content-Length", str(len(body)))])
+        return [body]
+
+
+class _Quiet(MotoRequestHandler):
+    """Does not log each request to the test's output."""
+
+    def log_request(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+def _read(environ: Environ) -> Call | None:
+    """Return what is asked; None for moto's own interface."""
+    signed = re.search(
+        r"Credential=[^/]+/\d+/[^/]*/([^/]+)/aws4_request", environ.get("HTTP_AUTHORIZATION", "")
+    )
+    if signed is None:
+        return None
+    body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    environ["wsgi.input"] = BytesIO(body)
+    service, path = signed[1].lower(), environ["PATH_INFO"]
+    return Call(service, _operation(service, path, environ, body), path, body)
+
+
+def _operation(service: str, path: str, environ: Environ, body: bytes) -> str:
+    if target := environ.get("HTTP_X_AMZ_TARGET"):
+        return str(target).rpartition(".")[2]
+    if smithy := re.search(r"/operation/(\w+)$", path):
+        return smithy[1]
+    if service == "sagemaker":  # of its services the runtime alone has paths
+        return "InvokeEndpointAsync" if path.endswith("async-invocations") else "InvokeEndpoint"
+    if service == "s3":
+        return _s3_operation(path, environ["REQUEST_METHOD"], environ.get("QUERY_STRING", ""))
+    return parse_qs(body.decode(errors="replace")).get("Action", ["?"])[0]
+
+
+def _s3_operation(path: str, method: str, query: str) -> str:
+    for name in parse_qs(query, keep_blank_values=True):
+        if name in S3_BY_QUERY:
+            return S3_BY_QUERY[name][method]
+    is_object = path.strip("/").count("/") > 0
+    return (S3_OBJECT if is_object else S3_BUCKET)[method]
+
+
+def _send(answer: Answer, start: StartResponse) -> Iterable[bytes]:
+    body = answer.content
+    if not isinstance(body, bytes):
+        body = json.dumps(body, default=lambda time: time.timestamp()).encode()
+    headers = {"Content-Type": JSON, "Content-Length": str(len(body))} | answer.headers
+    start(f"{answer.status} Answered", list(headers.items()))
+    return [body]

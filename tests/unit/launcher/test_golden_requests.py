@@ -1,0 +1,126 @@
+"""What every script would send, as files that a person can read: tests/golden/<script>/<case>.json.
+
+A file has a command line and, by operation, the requests that its --dry-run prints; a single one, which is
+printed as it is, has its name in the file's `operation`. `pytest --update-golden` writes the requests anew; a
+new case is a file without them. Botocore's own model has to take each request, and each flag is in a case.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import runpy
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore.validate import ParamValidator
+
+ROOT = Path(__file__).parents[3]
+GOLDEN = ROOT / "tests/golden"
+CASES = sorted(GOLDEN.glob("*/*.json"))
+SCRIPTS = sorted(folder.name for folder in GOLDEN.iterdir() if folder.is_dir())
+# Of these services the scripts send requests; an operation's name is enough to tell which.
+SERVICES = (
+    "sagemaker",
+    "application-autoscaling",
+    "cloudwatch",
+    "iam",
+    "ecr",
+    "s3",
+    "sns",
+    "logs",
+    "budgets",
+)
+
+
+@pytest.fixture
+def _no_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody's credentials, one region, and a folder that is the same everywhere."""
+    for name in ("AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.chdir(ROOT)
+
+
+def printed(script: str, arguments: list[str]) -> Any:
+    """Run a script in this process with --dry-run and return the JSON that it prints."""
+    output = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(output):
+        patch.setattr(sys, "argv", [script, *arguments, "--dry-run"])
+        patch.setattr("launcher.command_line.signal.signal", lambda *_: None)
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(ROOT / "scripts" / f"{script}.py"), run_name="__main__")
+    assert ended.value.code == 0
+    return json.loads(output.getvalue().replace(str(ROOT), "CHECKOUT"))
+
+
+@pytest.mark.usefixtures("_no_account")
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.parent.name}-{case.stem}")
+def test_a_dry_run_prints_the_golden_requests(case: Path, pytestconfig: pytest.Config) -> None:
+    golden = json.loads(case.read_text())
+
+    found = printed(case.parent.name, shlex.split(golden["command"]))
+
+    if operation := golden.get("operation"):
+        found = {operation: found}
+    if pytestconfig.getoption("update_golden"):
+        case.write_text(json.dumps(golden | {"requests": found}, indent=2, ensure_ascii=False) + "\n")
+    else:
+        assert found == golden["requests"]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.parent.name}-{case.stem}")
+def test_botocores_own_model_takes_the_golden_requests(case: Path) -> None:
+    shapes = _shapes()
+
+    for operation, request in _operations(json.loads(case.read_text())["requests"]):
+        report = ParamValidator().validate(request, shapes[operation])
+        assert not report.has_errors(), f"{operation}: {report.generate_report()}"
+
+
+def _operations(requests: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for operation, request in requests.items():
+        for each in request if isinstance(request, list) else [request]:
+            yield operation, each
+
+
+def _shapes() -> dict[str, Any]:
+    session = botocore.session.get_session()
+    models = [session.get_service_model(service) for service in SERVICES]
+    return {
+        name: model.operation_model(name).input_shape for model in models for name in model.operation_names
+    }
+
+
+@pytest.mark.usefixtures("_no_account")
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_flag_is_in_a_case(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsers: list[argparse.ArgumentParser] = []
+    parse = argparse.ArgumentParser.parse_args
+
+    def note(parser: argparse.ArgumentParser, *arguments: Any, **named: Any) -> Any:
+        parsers.append(parser)
+        return parse(parser, *arguments, **named)
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", note)
+    cases = [
+        shlex.split(json.loads(case.read_text())["command"]) for case in CASES if case.parent.name == script
+    ]
+    for arguments in cases:
+        printed(script, arguments)
+
+    flags = {option for action in parsers[0]._actions for option in action.option_strings}
+    used = {argument for arguments in cases for argument in arguments}
+    assert not flags - used - {"-h", "--help", "--dry-run", *_NOT_IN_REQUESTS.get(script, ())}
+
+
+# What changes no request, and is tested where it matters.
+_NOT_IN_REQUESTS: dict[str, set[str]] = {}
