@@ -88,6 +88,12 @@ setup-dev: $(UV)
 data: setup ## fetch dogImages.zip (1.1 GB) into data/
 	@$(PYTHON) scripts/prepare_data.py
 
+check-data: setup ## look into every picture of DATA: what cannot be read, stands twice, or is rare
+	@$(PYTHON) scripts/prepare_data.py --data "$(PICTURES)" --scan --backend $(RESOLVED) --image dog-breeds-train:$(TAG)
+
+upload: setup ## bring DATA to S3: what changed, without what cannot be read
+	@$(PYTHON) scripts/prepare_data.py --data "$(PICTURES)" --scan --upload --backend $(RESOLVED) --image dog-breeds-train:$(TAG)
+
 data/drawn: | setup
 	@$(PYTHON) scripts/prepare_data.py --draw $@
 
@@ -168,5 +174,5 @@ clean: ## remove the environment, drawings, results and both images (not data/do
 help: ## this list
 	@awk -f scripts/help.awk $(MAKEFILE_LIST)
 
-.PHONY: demo test setup setup-hpo setup-dev data weights lock base build build-train build-serve push \
+.PHONY: demo test setup setup-hpo setup-dev data check-data upload weights lock base build build-train build-serve push \
   train hpo serve query ui predict analyze lint format bench clean help

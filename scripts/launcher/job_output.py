@@ -16,7 +16,7 @@ from pathlib import Path
 from launcher import archives
 from launcher.errors import SettingsError
 from launcher.folders import appearing
-from launcher.s3_download import Prefix
+from launcher.s3 import Prefix
 
 # What the training program writes of a run; any one of them tells that a folder is its output.
 RUN_FILES = ("run.json", "history.json", "findings.json", "profile.json")

@@ -15,7 +15,7 @@ from cloud import Cloud
 from launcher import job_output
 from launcher.errors import SettingsError, WorkFailed
 from launcher.job_output import JobOutput
-from launcher.s3_download import Prefix
+from launcher.s3 import Prefix
 
 SCRIPT = Path(__file__).parents[2] / "scripts/analyze_debug.py"
 EVENT = "events/000000000000/000000000000_worker_0.tfevents"

@@ -1,11 +1,12 @@
-"""Files of S3 that are brought to this machine, each whole or not at all. Called by `job_output`.
+"""The files of S3 below a prefix: which there are, and bringing them here, each whole or not at all.
 
-What is there already in its full size is not fetched again.
+Called by `job_output` and `s3_upload`. What is here already in its full size is not fetched again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import urlsplit
 
 from launcher import aws, downloads
@@ -18,26 +19,47 @@ THREADS = 8  # a trial is many small files, each a request of its own
 class Prefix:
     """The files below `s3://bucket/prefix`."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, client: Any = None) -> None:
         """Raises SettingsError for anything but a bucket and a prefix."""
         bucket, _, prefix = uri.removeprefix("s3://").partition("/")
         if urlsplit(uri).scheme != "s3" or not bucket:
             raise SettingsError(f"{uri!r} is not of the form s3://bucket/prefix")
         self.uri = uri.rstrip("/")
-        self._bucket = bucket
+        self.bucket = bucket
         self._folder = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
-        self._client = aws.client("s3")
+        self.client = client or aws.client("s3")
 
     def files(self) -> dict[str, int]:
         """Return the size in bytes of each file, by its name below the prefix."""
-        pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self._bucket, Prefix=self._folder
-        )
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self._folder)
         with aws.explained():
             found = [each for page in pages for each in page.get("Contents", [])]
         sizes = {each["Key"].removeprefix(self._folder): each["Size"] for each in found}
         # A name that ends with a slash is how S3's console makes an empty folder.
         return {name: size for name, size in sizes.items() if name and not name.endswith("/")}
+
+    def key(self, name: str) -> str:
+        """Return the key of a file by its name below the prefix."""
+        return self._folder + name
+
+    def read(self, name: str) -> bytes | None:
+        """Return the content of a small file; None where there is none."""
+        with aws.explained():
+            try:
+                body: bytes = self.client.get_object(Bucket=self.bucket, Key=self.key(name))["Body"].read()
+            except self.client.exceptions.NoSuchKey:
+                return None
+        return body
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Delete files by their names below the prefix, a thousand at a time."""
+        keys = [{"Key": self.key(name)} for name in names]
+        with aws.explained():
+            for start in range(0, len(keys), 1000):
+                some = {"Objects": keys[start : start + 1000], "Quiet": True}
+                refused = self.client.delete_objects(Bucket=self.bucket, Delete=some).get("Errors")
+                if refused:
+                    raise WorkFailed(f"{refused[0]['Key']} cannot be removed: {refused[0]['Message']}")
 
     def fetch(self, sizes: Mapping[str, int], folder: Path) -> None:
         """Bring files of known sizes to the same names below a folder.
@@ -63,12 +85,12 @@ class Prefix:
                 raise
 
     def _bring(self, name: str, place: Path, size: int) -> None:
-        key = self._folder + name
+        key = self.key(name)
         partial = place.with_name(f".{place.name}.part")
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
             with aws.explained():
-                self._client.download_file(self._bucket, key, str(partial))
+                self.client.download_file(self.bucket, key, str(partial))
             if (arrived := partial.stat().st_size) != size:
                 raise WorkFailed(f"{self.uri}/{name} has {arrived:,} bytes now, and had {size:,} before")
             partial.replace(place)

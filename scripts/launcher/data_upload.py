@@ -1,0 +1,39 @@
+"""Bringing a data folder to S3. Called by `prepare_data.py`."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+from launcher import command_line, pictures, s3_upload
+from launcher.account import Account
+from launcher.datasets import SPLITS
+from launcher.errors import SettingsError
+from launcher.s3 import Prefix
+from launcher.s3_upload import Copy
+
+
+def upload(
+    folder: Path, to: str | None, account: Account, *, without: Collection[str], dry_run: bool
+) -> None:
+    """Make the copy of a data folder like it; print its URI. Of the folder, what is `without` stays here.
+
+    Raises SettingsError where another thing's files lie, and WorkFailed where the copy could not be finished.
+    """
+    prefix = Prefix(to or account.uri("data", folder.resolve().name), account.client("s3"))
+    copy = Copy(prefix, s3_upload.encryption(account.settings.storage.kms_key))
+    plan = copy.plan(folder, [name for name in names(folder) if name not in without])
+    if plan.foreign:
+        raise SettingsError(
+            f"{prefix.uri} has {len(plan.foreign):,} files that are not from here, such as "
+            f"{plan.foreign[0]}, and a job would read them too: choose another --to, or remove them"
+        )
+    command_line.tell(f"{prefix.uri}: {plan}")
+    if not dry_run:
+        copy.carry_out(plan, folder)
+    print(prefix.uri)
+
+
+def names(folder: Path) -> list[str]:
+    """Return the pictures of the three splits, relative to the folder."""
+    return [
+        file.relative_to(folder).as_posix() for split in SPLITS for file in pictures.below(folder / split)
+    ]

@@ -1,0 +1,157 @@
+"""A folder of this machine and its copy in S3, which is brought up to date: only what changed is sent.
+
+Called by `prepare_data.py`. What the copy holds stands in its manifest.json, with each file's SHA-256; while
+files are sent it is written every few seconds, so that a run that was killed is gone on with.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from launcher import aws, downloads
+from launcher.errors import WorkFailed
+from launcher.s3 import THREADS, Prefix
+
+MANIFEST = "manifest.json"
+SAVE_SECONDS = 5.0  # what a killed run sends again
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is in a file: its size in bytes and its SHA-256."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What has to be done to make the copy like the folder."""
+
+    send: Mapping[str, Content]
+    keep: Mapping[str, Content]
+    remove: Sequence[str]  # what the manifest has and the folder has not any more
+    foreign: Sequence[str]  # what lies there and is in no manifest: a job would read it as well
+
+    @property
+    def size(self) -> int:
+        """Bytes to send."""
+        return sum(content.size for content in self.send.values())
+
+    def __str__(self) -> str:
+        """What will be done, in one line."""
+        said = f"{len(self.send):,} files to send ({self.size / 1e6:,.1f} MB), {len(self.keep):,} are there"
+        return said + (f", {len(self.remove):,} to remove" if self.remove else "")
+
+
+class Copy:
+    """The copy of a folder below s3://bucket/prefix; `encryption` is what boto3 takes with each file."""
+
+    def __init__(self, prefix: Prefix, encryption: Mapping[str, str] | None = None) -> None:
+        self.prefix = prefix
+        self._extra = {"ChecksumAlgorithm": "SHA256"} | dict(encryption or {})
+
+    def plan(self, folder: Path, files: Iterable[str]) -> Plan:
+        """Compare the files of a folder, relative to it, with what lies there."""
+        wanted = contents(folder, files)
+        there = self.prefix.files()
+        known = {name: each for name, each in self._known().items() if there.get(name) == each.size}
+        keep = {name: each for name, each in wanted.items() if known.get(name) == each}
+        return Plan(
+            send={name: each for name, each in wanted.items() if name not in keep},
+            keep=keep,
+            remove=sorted(known.keys() - wanted.keys()),
+            foreign=sorted(there.keys() - known.keys() - wanted.keys() - {MANIFEST}),
+        )
+
+    def _known(self) -> dict[str, Content]:
+        manifest = self.prefix.read(MANIFEST)
+        return {name: Content(**each) for name, each in json.loads(manifest or "{}").get("files", {}).items()}
+
+    def carry_out(self, plan: Plan, folder: Path) -> None:
+        """Send, remove, and write the manifest; whatever ends it early, the next run goes on from there.
+
+        Raises WorkFailed for a file that changed since the plan was made, and as AWS refuses.
+        """
+        there = dict(plan.keep)
+        with self._noted(there), downloads.byte_progress() as progress:
+            task = progress.add_task(self.prefix.uri, total=plan.size)
+            for name in self._sent(plan, folder):
+                there[name] = plan.send[name]
+                progress.advance(task, plan.send[name].size)
+                self._save_now_and_then(there)
+            self.prefix.remove(plan.remove)
+        self._save(there, complete=True)
+
+    def _sent(self, plan: Plan, folder: Path) -> Iterator[str]:
+        """Send the files and yield the name of each that has arrived."""
+        with ThreadPoolExecutor(THREADS) as pool:
+            try:
+                sending = {
+                    pool.submit(self._send, folder / name, name, each): name
+                    for name, each in plan.send.items()
+                }
+                for sent in as_completed(sending):
+                    sent.result()
+                    yield sending[sent]
+            except BaseException:  # of many that fail for one reason, the first one says it
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def _send(self, file: Path, name: str, content: Content) -> None:
+        with aws.explained():
+            self.prefix.client.upload_file(
+                str(file), self.prefix.bucket, self.prefix.key(name), ExtraArgs=self._extra
+            )
+        if content_of(file) != content:
+            raise WorkFailed(f"{file} was changed while it was sent: run the same command again")
+
+    @contextmanager
+    def _noted(self, there: Mapping[str, Content]) -> Iterator[None]:
+        """Note what has arrived, also where the sending ends early."""
+        self._saved_at = time.monotonic()
+        try:
+            yield
+        except BaseException as ending:
+            self._save(there, complete=False)
+            ending.add_note(f"{len(there):,} files are in {self.prefix.uri}: the same command goes on")
+            raise
+
+    def _save_now_and_then(self, there: Mapping[str, Content]) -> None:
+        if time.monotonic() - self._saved_at > SAVE_SECONDS:
+            self._save(there, complete=False)
+            self._saved_at = time.monotonic()
+
+    def _save(self, there: Mapping[str, Content], *, complete: bool) -> None:
+        files = {name: asdict(there[name]) for name in sorted(there)}
+        body = json.dumps({"complete": complete, "files": files}, indent=1).encode()
+        with aws.explained():
+            self.prefix.client.put_object(
+                Bucket=self.prefix.bucket, Key=self.prefix.key(MANIFEST), Body=body, **self._extra
+            )
+
+
+def contents(folder: Path, files: Iterable[str]) -> dict[str, Content]:
+    """Return what is in each file of a folder, by its name relative to it."""
+    names = list(files)
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = pool.map(lambda name: content_of(folder / name), names)
+        return dict(zip(names, found, strict=True))
+
+
+def content_of(file: Path) -> Content:
+    """Read a file whole."""
+    with file.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        return Content(stream.tell(), digest)
+
+
+def encryption(kms_key: str) -> dict[str, Any]:
+    """Return what boto3 takes to encrypt a file with a key; without one it is the bucket's own encryption."""
+    return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key} if kms_key else {}
