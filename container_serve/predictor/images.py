@@ -7,6 +7,7 @@ resized, and only what the crop shows is resized at all. The difference is a lev
 shrunk first a few more. Training sees the same pixels, but for what JPEGs differ that are decoded smaller.
 """
 
+import re
 import warnings
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -46,6 +47,16 @@ EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif"
 NAMES = "JPEG, PNG, WebP, GIF, BMP, TIFF or PPM"
 
 MAX_PIXELS = 50_000_000
+# Of a JPEG; each is a pass over all of the picture, and fits into a few bytes. A progressive file has 10;
+# libtiff, too, accepts a hundred in its JPEGs.
+MAX_SCANS = 100
+# Of a TIFF: what photographs are saved with. A fax makes libtiff print a line for each row that is damaged,
+# three million for a file of 1 MB; and some of the others ask for gigabytes.
+_COMPRESSIONS = ("raw", "tiff_lzw", "jpeg", "tiff_adobe_deflate", "tiff_deflate", "packbits")
+_JPEG_MARKER = re.compile(
+    rb"\xff([^\x00\xd0-\xd7\xff])"
+)  # a stuffed byte, a restart and a fill byte are none
+_START_OF_SCAN, _END_OF_IMAGE = b"\xda", b"\xd9"
 # What a picture may be shrunk to by cheaper means before it is resized, in lengths of the result: at 4 the
 # filter still sees sixteen pixels for each that it makes (Pillow's `reducing_gap`; `thumbnail` takes 2).
 _GAP = 4
@@ -107,6 +118,10 @@ def _decode(stream: BinaryIO, *, shortest: int | None) -> tuple[Image.Image, tup
                 raise PictureTooLargeError(
                     f"the picture has {size[0] * size[1]:,} pixels; at most {MAX_PIXELS:,} are accepted"
                 )
+            if image.format in ("JPEG", "MPO"):
+                _check_scans(stream)
+            if image.format == "TIFF" and image.info.get("compression") not in _COMPRESSIONS:
+                raise PictureError("the TIFF must be uncompressed, or use LZW, Deflate, JPEG or PackBits")
             if shortest is not None:
                 image.draft(None, (shortest, shortest))  # which only JPEG knows
             image.load()
@@ -118,6 +133,21 @@ def _decode(stream: BinaryIO, *, shortest: int | None) -> tuple[Image.Image, tup
         raise PictureError(f"the picture is no {NAMES} file") from error
     except Exception as error:  # decoders raise anything on broken bytes: struct.error, KeyError …
         raise PictureError("the picture is damaged or cut off") from error
+
+
+def _check_scans(stream: BinaryIO) -> None:
+    """Refuse a JPEG of more than `MAX_SCANS` scans; the stream stays where it is."""
+    place = stream.tell()
+    stream.seek(0)
+    content = stream.read()
+    stream.seek(place)
+    marker, scans = _JPEG_MARKER.search(content, 2), 0  # after the start of the image
+    while marker and marker[1] != _END_OF_IMAGE:
+        scans += marker[1] == _START_OF_SCAN
+        if scans > MAX_SCANS:
+            raise PictureError(f"the JPEG has more than {MAX_SCANS} scans; save it again with fewer")
+        length = int.from_bytes(content[marker.end() : marker.end() + 2], "big")
+        marker = _JPEG_MARKER.search(content, marker.end() + length)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fuzzed import jpeg_of_scans, tiff_by_hand
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, JpegImagePlugin
@@ -18,6 +19,7 @@ from tiny_artifact import MEAN, STD
 from predictor.artifact import Preprocessing
 from predictor.images import (
     MAX_PIXELS,
+    MAX_SCANS,
     PictureError,
     PictureTooLargeError,
     crop_view,
@@ -268,6 +270,37 @@ def test_too_many_pixels_are_refused_before_decoding(size: tuple[int, int]) -> N
 def test_the_largest_size_is_not_refused_for_its_size() -> None:
     with pytest.raises(PictureError, match="damaged"):
         decode(_empty_png(MAX_PIXELS // 5_000, 5_000))
+
+
+def test_a_jpeg_of_more_scans_than_anybody_saves_is_refused_before_decoding() -> None:
+    decode(io.BytesIO(jpeg_of_scans((64, 64), MAX_SCANS)))
+    with pytest.raises(PictureError, match="more than 100 scans"):
+        decode(io.BytesIO(jpeg_of_scans((64, 64), MAX_SCANS + 1)))
+
+
+def test_scans_are_counted_no_further_than_the_picture() -> None:
+    """A phone puts a film behind it, in which anything may stand, and a preview into its EXIF."""
+    content = _file(_noise(64, 64), "JPEG", exif=b"Exif\0\0" + b"\xff\xda" * 500).getvalue()
+    decode(io.BytesIO(content + b"\xff\xda\0\2" * 500))
+
+
+@pytest.mark.parametrize("compression", [2, 3, 4])
+def test_a_fax_is_refused_without_a_word_from_libtiff(
+    capfd: pytest.CaptureFixture[str], compression: int
+) -> None:
+    data, rows = random.Random(1).randbytes(10_000), 30_000
+    tags = [(256, 4, 16), (257, 4, rows), (258, 3, 1), (259, 3, compression), (262, 3, 0)]
+    strip = [(273, 4, 1000), (277, 3, 1), (278, 4, rows), (279, 4, len(data))]
+    with pytest.raises(PictureError, match="the TIFF must be uncompressed, or use LZW"):
+        decode(io.BytesIO(tiff_by_hand(tags + strip, data)))
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "jpeg", "tiff_adobe_deflate", "packbits"])
+def test_a_photographs_tiff_is_read(compression: str) -> None:
+    colours = Image.new("RGB", (64, 48), (200, 100, 50))
+    read = decode(_file(colours, "TIFF", compression=compression))
+    assert np.abs(np.asarray(read).astype(int) - np.asarray(colours)).max() <= 2
 
 
 @pytest.mark.filterwarnings("ignore")
