@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from predictor.npy import NpyError, read_npy
 
 MAX_PICTURES = 64
+# Of a normalised image, whose values are a few units from 0; larger ones overflow inside the network.
+_LARGEST_VALUE = 10_000
 JSON = "application/json"
 JSON_LINES = "application/jsonlines"
 NPY = "application/x-npy"
@@ -71,7 +73,7 @@ def decode_request(body: bytes | bytearray, content_type: str | None) -> list[It
         raise UnsupportedMediaTypeError(f"the Content-Type must be one of {offered}")
     if not body:
         raise RequestError("the body is empty")
-    items = [_finite(index, item) for index, item in enumerate(_DECODERS[media_type](body))]
+    items = [_in_range(index, item) for index, item in enumerate(_DECODERS[media_type](body))]
     raise_only(items)
     return items
 
@@ -82,9 +84,14 @@ def raise_only(items: Sequence[object]) -> None:
         raise items[0]
 
 
-def _finite(index: int, item: Item | RequestError) -> Item | RequestError:
-    if isinstance(item, np.ndarray) and not np.isfinite(item).all():
-        return RequestError(f"picture {index} holds a value that is not a finite float32 number")
+def _in_range(index: int, item: Item | RequestError) -> Item | RequestError:
+    """The item, or why not: NaN is in no range either."""
+    if isinstance(item, np.ndarray) and item.size:
+        lowest, highest = item.min(), item.max()
+        if not (lowest >= -_LARGEST_VALUE and highest <= _LARGEST_VALUE):
+            return RequestError(
+                f"picture {index} holds a value that is not a finite number within ±{_LARGEST_VALUE:,}"
+            )
     return item
 
 

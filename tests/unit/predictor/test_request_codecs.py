@@ -188,8 +188,8 @@ def test_an_array_of_other_dimensions_is_refused(shape: tuple[int, ...]) -> None
         decode_request(_npy(np.ones(shape, np.float32)), NPY)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_value_that_is_not_finite_is_refused(value: float) -> None:
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3.4e38, -10_001])
+def test_a_value_that_is_not_finite_or_overflows_inside_a_network_is_refused(value: float) -> None:
     batch = np.zeros((2, 3, 2, 2), np.float32)
     batch[1, 2, 1, 1] = value
     good, bad = decode_request(_npy(batch), NPY)
