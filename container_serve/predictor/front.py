@@ -22,6 +22,7 @@ _ERRORS = {
     "not_found": (404, "not_found", "there are GET /ping, POST /invocations and GET /execution-parameters"),
     "method_not_allowed": (405, "method_not_allowed", "use GET for /ping and POST for /invocations"),
     "headers_too_large": (400, "bad_request", "the URL or a header is longer than 16 KiB"),
+    "headers_read_too_large": (400, "bad_request", "the headers that are read are longer than 7,000 bytes"),
     "too_large": (413, "too_large", "the body is larger than {megabytes} MiB"),
     "unsupported_media_type": (
         415,

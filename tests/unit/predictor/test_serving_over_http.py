@@ -203,6 +203,57 @@ def test_what_is_not_http_is_400(server: RunningServer) -> None:
         assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
 
 
+def _ask_raw(server: RunningServer, request: bytes) -> tuple[int, dict[str, str]]:
+    """The status and the error of an answer to bytes that no client library sends."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(request)
+        received = b""
+        while piece := connection.recv(65_536):
+            received += piece
+    head, _, body = received.partition(b"\r\n\r\n")
+    return int(head.split()[1]), json.loads(body)["error"]
+
+
+@pytest.mark.parametrize(
+    "request_line_and_more",
+    [
+        b"POST /invocations HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n",  # nginx would say 501
+        b"GET /ping HTTP/9.9\r\n",  # and 505
+        b"POST /invocations HTTP/1.1\r\nContent-Type: image/jpeg\r\nAccept: a\x0bb\r\nContent-Length: 0\r\n",
+        b"POST /invocations HTTP/1.1\r\nAccept: " + b"a/b," * 2_000 + b"\r\nContent-Length: 0\r\n",
+    ],
+    ids=["encoding", "version", "control character", "long header"],
+)
+def test_a_clients_mistake_in_http_is_400_and_not_the_servers(
+    server: RunningServer, request_line_and_more: bytes
+) -> None:
+    status, error = _ask_raw(server, request_line_and_more + b"Host: test\r\nConnection: close\r\n\r\n")
+    assert (status, error["code"]) == (400, "bad_request")
+
+
+@pytest.mark.parametrize("path", ["/ping?x=%zz", "//ping", "/%70ing", "/x/../ping"])
+def test_a_ping_is_a_ping_however_it_is_written(server: RunningServer, path: str) -> None:
+    assert server.ask(method="GET", path=path).status == 200
+
+
+def test_a_ping_with_too_large_a_body_is_413_in_json(server: RunningServer) -> None:
+    answer = server.ask(b"\0" * (21 * 2**20), method="GET", path="/ping")
+    assert (answer.status, answer.json()["error"]["code"]) == (413, "too_large")
+
+
+def test_a_header_that_is_not_read_does_not_reach_the_model_server(
+    server: RunningServer, jpeg: bytes
+) -> None:
+    headers = {"X_Odd": "a\x0bb", "Content_Encoding": "gzip", "X_Long": "a" * 10_000}
+    assert server.ask(jpeg, Content_Type="image/jpeg", **headers).status == 200
+
+
+def test_a_path_that_is_not_utf8_leaves_a_line_of_json(server: RunningServer) -> None:
+    answer = server.ask(method="GET", path="/%ff%fe")
+    (line,) = server.logged(answer)
+    assert (json.loads(line)["path"], json.loads(line)["status"]) == ("(not ASCII)", 404)
+
+
 def test_an_array_of_an_impossible_shape_is_400(server: RunningServer) -> None:
     header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': (0, {10**30}, 3, 3)}}".encode()
     answer = server.ask(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header, Content_Type=NPY)
@@ -222,7 +273,7 @@ def test_a_request_is_one_line_of_json_in_the_log_and_a_ping_none(server: Runnin
     assert (entry["method"], entry["path"], entry["status"]) == ("POST", "/invocations", 200)
     assert entry["bytes_in"] > len(jpeg)
     assert 0 < entry["server_ms"] <= entry["ms"] + 1 < 10_000
-    assert '"method":"GET","path":"/ping"' not in log
+    assert '"method":"GET","path":"/ping","status":200' not in log
     assert "Traceback" not in log
 
 
