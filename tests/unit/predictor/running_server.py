@@ -172,6 +172,11 @@ class RunningServer:
         """Java, the workers, and nginx with its one."""
         return psutil.Process(self.process.pid).children(recursive=True)
 
+    def megabytes(self) -> float:
+        """Memory that belongs to the server's processes and to no other's."""
+        processes = [psutil.Process(self.process.pid), *self.descendants()]
+        return sum(process.memory_full_info().uss for process in processes) / 1e6
+
     def java(self) -> psutil.Process:
         """The model server's Java process."""
         return next(process for process in self.descendants() if process.name() == "java")

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 from running_server import RunningServer
 
@@ -61,10 +60,6 @@ def test_a_gigabyte_that_does_not_say_its_size_is_refused_at_the_limit(
 
 
 def test_the_memory_of_large_requests_is_given_back(roomy: RunningServer, jpeg: bytes) -> None:
-    def megabytes() -> float:
-        processes = [psutil.Process(roomy.process.pid), *roomy.descendants()]
-        return sum(process.memory_full_info().uss for process in processes) / 1e6
-
     side = 5_800
     body = f"P6 {side} {side} 255\n".encode() + bytes(3 * side * side)
     found = []
@@ -72,7 +67,7 @@ def test_the_memory_of_large_requests_is_given_back(roomy: RunningServer, jpeg: 
         assert roomy.ask(body, Content_Type="application/x-image").status == 200
         for _ in range(20):
             roomy.ask(jpeg, Content_Type="image/jpeg")
-        found.append(megabytes())
+        found.append(roomy.megabytes())
     assert found[-1] < found[0] + 60, found
     array = io.BytesIO()
     np.save(array, np.zeros((65, 224, 224, 3), dtype=np.uint8))
