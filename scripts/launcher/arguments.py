@@ -10,7 +10,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from launcher import aws, backends, command_line, datasets, debugging, jobs, requests, settings
+from launcher import (
+    aws,
+    backends,
+    command_line,
+    costs,
+    datasets,
+    debugging,
+    jobs,
+    prices,
+    requests,
+    settings,
+)
 from launcher.account import Account
 from launcher.errors import SettingsError
 from launcher.requests import Json, Request
@@ -257,7 +268,10 @@ def endpoint_requests(image: str, archive: Path) -> tuple[Request, Request, Requ
 
 
 def show(operations: Sequence[tuple[str, Request]]) -> None:
-    """Print what --dry-run shows: one request as it is, or several by their operations' names."""
+    """Print what --dry-run shows: one request as it is, or several by their operations' names.
+
+    What they can cost on SageMaker goes to stderr.
+    """
     content: Any = operations[0][1]
     if len(operations) > 1:
         by_name: dict[str, list[Request]] = {}
@@ -265,3 +279,5 @@ def show(operations: Sequence[tuple[str, Request]]) -> None:
             by_name.setdefault(operation, []).append(request)
         content = {name: each if len(each) > 1 else each[0] for name, each in by_name.items()}
     print(json.dumps(content, indent=2, ensure_ascii=False))
+    for line in costs.lines(operations, prices.read()):
+        command_line.tell(line)

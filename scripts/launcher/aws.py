@@ -37,8 +37,11 @@ def region() -> str:
 
 
 @contextmanager
-def explained() -> Iterator[None]:
-    """Turn AWS's errors into SettingsError, where a person has to act, or WorkFailed."""
+def explained(*, missing: str = "") -> Iterator[None]:
+    """Turn AWS's errors into SettingsError, where a person has to act, or WorkFailed.
+
+    `missing` is said, as a SettingsError, where there is nothing of the name that was asked about.
+    """
     try:
         yield
     except NoCredentialsError:
@@ -48,9 +51,16 @@ def explained() -> Iterator[None]:
     except NoRegionError:
         raise SettingsError("no AWS region is set: AWS_REGION, or `aws configure`") from None
     except ClientError as error:
-        raise _meaning(error) from None
+        raise SettingsError(missing) if missing and _is_missing(error) else _meaning(error) from None
     except (BotoCoreError, Boto3Error) as error:
         raise WorkFailed(f"AWS cannot be reached: {error}") from None
+
+
+def _is_missing(error: ClientError) -> bool:
+    """Tell whether a name is not known: to SageMaker's operations that is mostly a wrong value."""
+    code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
+    named = code == "ValidationException" and re.search(r"could not find|not found", message, re.IGNORECASE)
+    return bool(named) or code.startswith("ResourceNotFound")
 
 
 def _meaning(error: ClientError) -> Exception:
@@ -63,5 +73,16 @@ def _meaning(error: ClientError) -> Exception:
         resource = f" on {denied[2]}" if denied and denied[2] else ""
         return SettingsError(f"this AWS identity may not do {action}{resource}: allow it in its policy")
     if code == "ResourceLimitExceeded":
-        return SettingsError(f"a quota of the account is in the way: {message}")
+        return SettingsError(_quota(message))
     return WorkFailed(f"AWS refused {error.operation_name} ({code}): {message}")
+
+
+def _quota(message: str) -> str:
+    """Name the quota that is in the way, and where more of it is asked for."""
+    named = re.search(r"service limit '([^']+)' is ([\d.]+)", message)
+    which = f"'{named[1]}' is {named[2]}" if named else message
+    return (
+        f"a quota of the account is in the way: {which}. Ask for more of it at "
+        f"https://{region()}.console.aws.amazon.com/servicequotas/home/services/sagemaker/quotas, "
+        "or take another instance type"
+    )

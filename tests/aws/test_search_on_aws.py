@@ -271,29 +271,6 @@ def test_a_stop_is_sent(started: AwsSearch, cloud: Cloud) -> None:
     assert asked == [{"HyperParameterTuningJobName": "search"}]
 
 
-HOUR = {"unit": "Hrs", "pricePerUnit": {"USD": "0.7364"}}
-PRODUCT = {
-    "product": {"attributes": {"instanceName": "ml.g4dn.xlarge"}},
-    "terms": {"OnDemand": {"term": {"priceDimensions": {"rate": HOUR}}}},
-}
-
-
-@pytest.mark.parametrize(
-    ("listed", "price", "why"),
-    [
-        ([PRODUCT], 0.7364, ""),
-        ([], None, "AWS's price list has 0 prices for ml.g4dn.xlarge in eu-central-1"),
-    ],
-)
-def test_the_price_is_asked_of_aws(cloud: Cloud, listed: list[Any], price: float | None, why: str) -> None:
-    products = Answer({"PriceList": [json.dumps(product) for product in listed]})
-    cloud.replies["pricing:GetProducts"] = lambda _: products
-
-    assert prices.known("ml.g4dn.xlarge", "eu-central-1") == (price, why)
-    asked = cloud.asked("pricing:GetProducts")[0]["Filters"]
-    assert {each["Field"]: each["Value"] for each in asked}["regionCode"] == "eu-central-1"
-
-
 def test_missing_credentials_are_one_line(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, SCRIPT, "--backend", "aws", "--attach", "search", "--output", tmp_path],

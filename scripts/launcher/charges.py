@@ -1,0 +1,67 @@
+"""What is being charged in the account: asked of AWS. Called by `scripts/costs.py` and `aws_training`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from launcher import aws, costs, prices
+from launcher.account import Account
+from launcher.costs import Cost
+from launcher.prices import Prices
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a training job was charged for: seconds of each of its instances."""
+
+    training: int
+    billable: int
+    dollars: (
+        float | None
+    )  # on demand, which the billable seconds are counted for; None: the price is not known
+
+    @property
+    def saved(self) -> float:
+        """The share that spot instances saved."""
+        return 1 - self.billable / self.training if self.training else 0.0
+
+    def __str__(self) -> str:
+        cost = "" if self.dollars is None else f", {costs.money(self.dollars)}"
+        saved = f", {self.saved:.0%} saved by spot instances" if self.saved > 0 else ""
+        return f"ran {self.training:,} s, billed {self.billable:,} s{cost}{saved}"
+
+
+def spent(description: Mapping[str, Any], region: str) -> Spent | None:
+    """Return what DescribeTrainingJob says was charged; None while it does not say."""
+    if "BillableTimeInSeconds" not in description:
+        return None
+    resources, billable = description["ResourceConfig"], description["BillableTimeInSeconds"]
+    price, _ = prices.known(resources["InstanceType"], region)
+    hours = resources.get("InstanceCount", 1) * billable / 3600
+    training = description.get("TrainingTimeInSeconds", billable)
+    return Spent(training, billable, None if price is None else price * hours)
+
+
+def of_job(account: Account, name: str) -> str:
+    """Say what a training job has cost, or that it is not over; SettingsError where there is none."""
+    sagemaker = account.client("sagemaker")
+    with aws.explained(missing=f"there is no training job {name} in {account.region}"):
+        description = sagemaker.describe_training_job(TrainingJobName=name)
+    status = description["TrainingJobStatus"]
+    found = spent(description, account.region)
+    return f"{name} ({status}): {found or 'what it is charged for is told when it has ended'}"
+
+
+def of_endpoint(account: Account, name: str, table: Prices) -> Cost:
+    """Return what an endpoint costs with the instances that it has now; SettingsError where there is none."""
+    sagemaker = account.client("sagemaker")
+    with aws.explained(missing=f"there is no endpoint {name} in {account.region}"):
+        endpoint = sagemaker.describe_endpoint(EndpointName=name)
+        config = sagemaker.describe_endpoint_config(EndpointConfigName=endpoint["EndpointConfigName"])
+    now = {each["VariantName"]: each.get("CurrentInstanceCount") for each in endpoint["ProductionVariants"]}
+    for variant in config["ProductionVariants"]:
+        variant["InitialInstanceCount"] = now.get(variant["VariantName"]) or variant.get(
+            "InitialInstanceCount"
+        )
+    (cost,) = costs.of([("CreateEndpointConfig", config)], table)
+    return cost

@@ -1,0 +1,267 @@
+"""What the requests of the SageMaker API can cost: at most, an hour, a month, and on spot instances.
+
+Called by `arguments.show` for every --dry-run, by `scripts/costs.py` and by `charges`. Prices are those of
+`prices`; what is a few cents in any case (logs, requests to S3, a few GB stored) is left out.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from launcher.prices import MONTH_HOURS, Prices
+from launcher.requests import Request
+
+_REQUEST_SECONDS = 0.1  # what one picture is taken to cost serverless, where nothing was measured there
+_DAY = 86_400  # the platform's own limit where a request has none
+
+Operations = Sequence[tuple[str, Request]]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a request is charged for; dollars, None where the table has no price."""
+
+    what: str
+    detail: str
+    hourly: float | None  # of one run
+    hours: float | None = None  # of one run at most; None: until somebody ends it
+    runs: float = 1.0  # at most
+    spot_share: float | None = None  # what spot instances usually cost of it; None: they are not
+    idle: bool = False  # whether it can cost nothing while nobody asks anything
+
+    @property
+    def at_most(self) -> float | None:
+        """Dollars for all runs to their last second; None where nothing ends them."""
+        return None if self.hourly is None or self.hours is None else self.hourly * self.hours * self.runs
+
+    @property
+    def monthly(self) -> float | None:
+        """Dollars for a month without an end."""
+        return None if self.hourly is None else self.hourly * MONTH_HOURS
+
+    def expected(self, minutes: float) -> float | None:
+        """Dollars when each run takes so long, on spot instances at their usual share of the price."""
+        if self.hourly is None:
+            return None
+        hours = minutes / 60 if self.hours is None else min(minutes / 60, self.hours)
+        return self.hourly * hours * self.runs * (self.spot_share or 1)
+
+    def __str__(self) -> str:
+        if self.hourly is None:
+            return f"{self.what}: {self.detail}"
+        if self.at_most is not None:
+            usual = f", on spot instances usually {self.spot_share:.0%} of that" if self.spot_share else ""
+            return f"{self.what}: at most {money(self.at_most)}{usual}: {self.detail}"
+        idle = " at most, nothing while nobody asks" if self.idle else ""
+        month = "" if self.idle or self.monthly is None else f", {money(self.monthly)} a month"
+        return f"{self.what}: {money(self.hourly)} an hour{idle}{month}, until it is ended: {self.detail}"
+
+
+def money(dollars: float) -> str:
+    """Write an amount: cents where there are any, more digits below them."""
+    return f"${dollars:,.2f}" if dollars >= 1 or not dollars else f"${dollars:.3g}"
+
+
+def of(operations: Operations, prices: Prices) -> list[Cost]:
+    """Return what requests can cost; those that are free by themselves are not mentioned."""
+    limits = dict(_scaling_limits(operations))
+    found: list[Cost] = []
+    for operation, request in operations:
+        if operation == "CreateEndpointConfig":
+            found.append(_endpoint(request, _scaled(operations, request, limits), prices))
+        elif operation in _JOBS:
+            found.append(_JOBS[operation](request, prices))
+    return found
+
+
+def lines(operations: Operations, prices: Prices) -> list[str]:
+    """Say what requests can cost, and whose prices these are; nothing where nothing costs anything."""
+    found = of(operations, prices)
+    if not found:
+        return []
+    return [*(f"cost of {each}" for each in found), f"prices: {prices.origin}; scripts/costs.py --refresh"]
+
+
+# ── what ends by itself ───────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class _Machines:
+    """Instances that run together."""
+
+    type: str
+    count: int
+    volume_gb: float = 0
+
+    def hourly(self, prices: Prices) -> float | None:
+        """Dollars an hour, with their disks; None for a type that the table does not have."""
+        price = prices.instance_hours.get(self.type)
+        if price is None:
+            return None
+        return self.count * (price + self.volume_gb * prices.volume_gb_month / MONTH_HOURS)
+
+    def shown(self, prices: Prices) -> str:
+        """Name them with what one costs, or what to do about a price that is not known."""
+        price = prices.instance_hours.get(self.type)
+        if price is None:
+            return (
+                f"what {self.type} costs is not in config/prices.toml: "
+                f"scripts/costs.py --refresh --instance-type {self.type}"
+            )
+        disk = f" with {self.volume_gb:g} GB" if self.volume_gb else ""
+        return f"{self.count} × {self.type}{disk} at ${price:.4g} an hour"
+
+
+def _training_machines(resources: Mapping[str, Any]) -> _Machines:
+    return _Machines(
+        resources["InstanceType"], resources.get("InstanceCount", 1), resources.get("VolumeSizeInGB", 0)
+    )
+
+
+def _training(request: Request, prices: Prices) -> Cost:
+    """The platform ends a job at its limit, on spot instances when it has waited and run so long."""
+    machines = _training_machines(request["ResourceConfig"])
+    limits, spot = request.get("StoppingCondition", {}), request.get("EnableManagedSpotTraining", False)
+    seconds = limits.get("MaxRuntimeInSeconds", _DAY)
+    if spot:
+        seconds = limits.get("MaxWaitTimeInSeconds", seconds)
+    seconds += request["ResourceConfig"].get("KeepAlivePeriodInSeconds", 0)
+    return Cost(
+        f"training job {request.get('TrainingJobName', '')}".rstrip(),
+        f"{machines.shown(prices)}, {_time(seconds)} at most",
+        machines.hourly(prices),
+        hours=seconds / 3600,
+        spot_share=prices.spot_share if spot else None,
+    )
+
+
+def _tuning(request: Request, prices: Prices) -> Cost:
+    """Each trial is a training job; a limit of the whole search ends those that still run."""
+    one = _training(request["TrainingJobDefinition"], prices)
+    config = request["HyperParameterTuningJobConfig"]
+    limits = config["ResourceLimits"]
+    trials = limits.get("MaxNumberOfTrainingJobs") or _combinations(config["ParameterRanges"])
+    runs, detail = float(trials), f"{trials} trials of {one.detail}"
+    if one.hours and (seconds := limits.get("MaxRuntimeInSeconds")):
+        together = limits["MaxParallelTrainingJobs"] * seconds / 3600
+        runs = min(runs, together / one.hours)
+        detail += f", {_time(seconds)} for the whole search"
+    return replace(one, what=f"search {request['HyperParameterTuningJobName']}", detail=detail, runs=runs)
+
+
+def _combinations(ranges: Mapping[str, Any]) -> int:
+    """Of a grid, which has no other number of trials."""
+    return math.prod(len(each["Values"]) for each in ranges.get("CategoricalParameterRanges", []))
+
+
+def _transform(request: Request, prices: Prices) -> Cost:
+    """A transform has no limit of its own: it runs as long as its input lasts."""
+    resources = request["TransformResources"]
+    machines = _Machines(resources["InstanceType"], resources["InstanceCount"])
+    return Cost(
+        f"transform {request['TransformJobName']}",
+        f"{machines.shown(prices)}, while it runs",
+        machines.hourly(prices),
+    )
+
+
+def _processing(request: Request, prices: Prices) -> Cost:
+    machines = _training_machines(request["ProcessingResources"]["ClusterConfig"])
+    seconds = request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", _DAY)
+    return Cost(
+        f"processing job {request['ProcessingJobName']}",
+        f"{machines.shown(prices)}, {_time(seconds)} at most",
+        machines.hourly(prices),
+        hours=seconds / 3600,
+    )
+
+
+_JOBS = {
+    "CreateTrainingJob": _training,
+    "CreateHyperParameterTuningJob": _tuning,
+    "CreateTransformJob": _transform,
+    "CreateProcessingJob": _processing,
+}
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds / 3600:.3g} h" if seconds >= 3600 else f"{seconds / 60:.3g} min"
+
+
+# ── what runs until somebody ends it ──────────────────────────────────────────────────────────────────
+
+
+def _endpoint(request: Request, limits: Mapping[str, int], prices: Prices) -> Cost:
+    """All variants together, each at the most instances that it is scaled to; shadow variants count too."""
+    variants = [*request["ProductionVariants"], *request.get("ShadowProductionVariants", [])]
+    parts = [_variant(each, limits.get(each["VariantName"]), prices) for each in variants]
+    unknown = [part.detail for part in parts if part.hourly is None]
+    return Cost(
+        f"endpoint with {request['EndpointConfigName']}",
+        unknown[0] if unknown else "; ".join(f"{part.what}: {part.detail}" for part in parts),
+        None if unknown else sum(part.hourly or 0 for part in parts),
+        idle=all(part.idle for part in parts),
+    )
+
+
+def _variant(variant: Mapping[str, Any], limit: int | None, prices: Prices) -> Cost:
+    name = variant["VariantName"]
+    if serverless := variant.get("ServerlessConfig"):
+        return _serverless(name, serverless, prices)
+    machines = _Machines(
+        variant["InstanceType"],
+        limit or variant.get("InitialInstanceCount", 1),
+        variant.get("VolumeSizeInGB", 0),
+    )
+    scaled = " at most" if limit else ""
+    return Cost(name, machines.shown(prices) + scaled, machines.hourly(prices))
+
+
+def _serverless(name: str, config: Mapping[str, int], prices: Prices) -> Cost:
+    """Memory by the second, while requests are answered; at most as many as may be at a time."""
+    gigabytes, together = config["MemorySizeInMB"] / 1024, config["MaxConcurrency"]
+    second = gigabytes * prices.serverless_gb_second
+    thousand = money(1000 * _REQUEST_SECONDS * second)
+    detail = f"serverless, {gigabytes:g} GB: {thousand} for a thousand requests of {_REQUEST_SECONDS} s each"
+    return Cost(name, f"{detail}, {together} at a time at most", second * together * 3600, idle=True)
+
+
+def _scaling_limits(operations: Operations) -> Iterator[tuple[tuple[str, str], int]]:
+    """Yield endpoint and variant, and to how many instances it may be scaled."""
+    for operation, request in operations:
+        if operation == "RegisterScalableTarget":
+            _, endpoint, _, variant = request["ResourceId"].split("/")
+            yield (endpoint, variant), request["MaxCapacity"]
+
+
+def _scaled(operations: Operations, config: Request, limits: Mapping[tuple[str, str], int]) -> dict[str, int]:
+    """Return the limits of the variants of a configuration, by way of the endpoint that has it."""
+    endpoints = {
+        request["EndpointName"]
+        for operation, request in operations
+        if operation in {"CreateEndpoint", "UpdateEndpoint"}
+        and request["EndpointConfigName"] == config["EndpointConfigName"]
+    }
+    return {variant: limit for (endpoint, variant), limit in limits.items() if endpoint in endpoints}
+
+
+# ── requests that were printed ────────────────────────────────────────────────────────────────────────
+
+
+_BY_KEY = {
+    "TrainingJobName": "CreateTrainingJob",
+    "HyperParameterTuningJobName": "CreateHyperParameterTuningJob",
+    "ProductionVariants": "CreateEndpointConfig",
+    "TransformJobName": "CreateTransformJob",
+    "ProcessingJobName": "CreateProcessingJob",
+}
+
+
+def operations_of(content: Request) -> list[tuple[str, Request]]:
+    """Return what a --dry-run has printed: one request as it is, or several by their operations' names."""
+    alone = [operation for key, operation in _BY_KEY.items() if key in content]
+    if alone:
+        return [(alone[0], content)]
+    each_as_list = ((name, each if isinstance(each, list) else [each]) for name, each in content.items())
+    return [(name, request) for name, requests in each_as_list for request in requests]

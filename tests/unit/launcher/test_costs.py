@@ -1,0 +1,186 @@
+"""What requests can cost, by a table whose prices are easy to multiply."""
+
+import datetime
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher import costs, prices
+from launcher.prices import DEFAULT_FILE, Prices
+
+SCRIPT = Path(__file__).parents[3] / "scripts/costs.py"
+TABLE = Prices(
+    region="us-east-1",
+    date=datetime.date(2026, 1, 2),
+    source="the test",
+    volume_gb_month=0.73,  # a thousandth of a dollar for each GB and hour
+    serverless_gb_second=0.00002,
+    hosted_gb=0.016,
+    storage_gb_month=0.023,
+    spot_share=0.25,
+    instance_hours={"ml.m5.large": 1.0, "ml.g5.xlarge": 2.0},
+)
+JOB = {
+    "TrainingJobName": "dogs",
+    "ResourceConfig": {"InstanceType": "ml.g5.xlarge", "InstanceCount": 2, "VolumeSizeInGB": 500},
+    "StoppingCondition": {"MaxRuntimeInSeconds": 7200},
+}
+SPOT = {
+    "EnableManagedSpotTraining": True,
+    "StoppingCondition": {"MaxRuntimeInSeconds": 7200, "MaxWaitTimeInSeconds": 14400},
+}
+
+
+def search(**limits: int) -> dict[str, Any]:
+    ranges = {"CategoricalParameterRanges": [{"Name": "a", "Values": "12"}, {"Name": "b", "Values": "123"}]}
+    config = {"ResourceLimits": {"MaxParallelTrainingJobs": 2} | limits, "ParameterRanges": ranges}
+    definition = {key: JOB[key] for key in ("ResourceConfig", "StoppingCondition")}
+    return {
+        "HyperParameterTuningJobName": "dogs",
+        "HyperParameterTuningJobConfig": config,
+        "TrainingJobDefinition": definition,
+    }
+
+
+PROCESSING = {
+    "ProcessingJobName": "why",
+    "ProcessingResources": {
+        "ClusterConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 0}
+    },
+    "StoppingCondition": {"MaxRuntimeInSeconds": 1800},
+}
+
+
+@pytest.mark.parametrize(
+    ("operation", "request_", "dollars"),
+    [
+        ("CreateTrainingJob", JOB, 2 * (2 + 0.5) * 2),
+        ("CreateTrainingJob", JOB | SPOT, 2 * (2 + 0.5) * 4),
+        (
+            "CreateTrainingJob",
+            JOB | {"ResourceConfig": JOB["ResourceConfig"] | {"KeepAlivePeriodInSeconds": 1800}},
+            2 * 2.5 * 2.5,
+        ),
+        ("CreateHyperParameterTuningJob", search(MaxNumberOfTrainingJobs=10), 10 * 10),
+        ("CreateHyperParameterTuningJob", search(), 6 * 10),  # a grid: two values times three
+        # two at a time for three hours: six hours of a trial, of the twenty that ten trials might last
+        ("CreateHyperParameterTuningJob", search(MaxNumberOfTrainingJobs=10, MaxRuntimeInSeconds=10800), 30),
+        ("CreateProcessingJob", PROCESSING, 0.5),
+    ],
+)
+def test_what_ends_by_itself_costs_at_most(operation: str, request_: dict[str, Any], dollars: float) -> None:
+    (cost,) = costs.of([(operation, request_)], TABLE)
+
+    assert cost.at_most == pytest.approx(dollars)
+
+
+def test_what_is_expected_is_the_usual_share_on_spot_instances_and_never_above_the_limit() -> None:
+    (full,) = costs.of([("CreateTrainingJob", JOB)], TABLE)
+    (spot,) = costs.of([("CreateTrainingJob", JOB | SPOT)], TABLE)
+
+    assert full.expected(minutes=30) == pytest.approx(2.5)
+    assert spot.expected(minutes=30) == pytest.approx(2.5 / 4)
+    assert full.expected(minutes=60_000) == full.at_most
+
+
+def variant(name: str, count: int = 1, kind: str = "ml.m5.large") -> dict[str, Any]:
+    return {"VariantName": name, "ModelName": name, "InstanceType": kind, "InitialInstanceCount": count}
+
+
+def endpoint(*variants: dict[str, Any], **more: Any) -> list[tuple[str, dict[str, Any]]]:
+    config = {"EndpointConfigName": "dogs-1", "ProductionVariants": list(variants), **more}
+    return [
+        ("CreateModel", {"ModelName": "a"}),
+        ("CreateEndpointConfig", config),
+        ("CreateEndpoint", {"EndpointName": "dogs", "EndpointConfigName": "dogs-1"}),
+    ]
+
+
+def test_an_endpoint_costs_all_its_variants_by_the_hour_and_the_month() -> None:
+    (cost,) = costs.of(
+        endpoint(variant("A"), variant("B", 3), ShadowProductionVariants=[variant("C", 1, "ml.g5.xlarge")]),
+        TABLE,
+    )
+
+    assert (cost.hourly, cost.monthly, cost.at_most) == (6.0, 6.0 * 730, None)
+    assert "$6.00 an hour, $4,380.00 a month, until it is ended: A: 1 × ml.m5.large at $1 an hour" in str(
+        cost
+    )
+
+
+def test_an_endpoint_that_is_scaled_costs_as_much_as_its_most_instances() -> None:
+    target = {"ResourceId": "endpoint/dogs/variant/A", "MinCapacity": 1, "MaxCapacity": 5}
+    elsewhere = target | {"ResourceId": "endpoint/cats/variant/B", "MaxCapacity": 50}
+    scaling = [("RegisterScalableTarget", each) for each in (target, elsewhere)]
+
+    (cost,) = costs.of([*endpoint(variant("A"), variant("B")), *scaling], TABLE)
+
+    assert cost.hourly == 6.0
+
+
+def test_a_serverless_endpoint_costs_what_its_requests_take() -> None:
+    serverless = {"MemorySizeInMB": 4096, "MaxConcurrency": 5}
+
+    (cost,) = costs.of(endpoint({"VariantName": "A", "ServerlessConfig": serverless}), TABLE)
+
+    assert cost.hourly == pytest.approx(4 * 0.00002 * 5 * 3600)
+    assert "$1.44 an hour at most, nothing while nobody asks" in str(cost)
+    assert "$0.008 for a thousand requests of 0.1 s" in str(cost)
+
+
+def test_an_unknown_instance_is_named_with_what_to_do() -> None:
+    request = JOB | {"ResourceConfig": {"InstanceType": "ml.x9.xlarge", "InstanceCount": 1}}
+
+    said, origin = costs.lines([("CreateTrainingJob", request)], TABLE)
+
+    assert "what ml.x9.xlarge costs is not in config/prices.toml" in said
+    assert "scripts/costs.py --refresh --instance-type ml.x9.xlarge" in said
+    assert "us-east-1, on demand, 2026-01-02 (the test)" in origin
+
+
+def test_what_is_free_by_itself_is_not_mentioned() -> None:
+    assert costs.lines([("CreateModel", {"ModelName": "a"})], TABLE) == []
+
+
+@pytest.mark.parametrize("operations", [[("CreateTrainingJob", JOB)], endpoint(variant("A"))])
+def test_what_a_dry_run_prints_is_read_back(
+    operations: list[tuple[str, dict[str, Any]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    from launcher.arguments import show
+
+    show(operations)
+
+    printed = capsys.readouterr()
+    assert costs.operations_of(json.loads(printed.out)) == operations
+    assert printed.err.startswith("cost of ")
+
+
+def test_the_shipped_table_says_when_and_from_where() -> None:
+    shipped = prices.read(DEFAULT_FILE)
+
+    assert shipped.instance_hours["ml.m5.large"] == 0.115
+    assert shipped.origin == (
+        "instances in us-east-1, on demand, 2026-11-27 (by hand, from memory of "
+        "https://aws.amazon.com/sagemaker/pricing/)"
+    )
+
+
+def test_the_script_answers_without_an_account(tmp_path: Path) -> None:
+    (tmp_path / "job.json").write_text(json.dumps(JOB))
+    elsewhere = tmp_path / "prices.toml"
+    elsewhere.write_text(DEFAULT_FILE.read_text().replace("= 1.408", "= 2.0"))
+
+    def answer(*arguments: str | Path) -> str:
+        command = [sys.executable, SCRIPT, "--prices", elsewhere, *arguments]
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=120, env={"PATH": "/bin"}
+        ).stdout
+
+    assert "2.0000" in answer()
+    said = answer("--request", tmp_path / "job.json", "--minutes", "30").splitlines()
+    assert said[0].startswith("cost of training job dogs: at most $8.")
+    assert said[2] == "expected of training job dogs: $2.10 when it runs 30 minutes"
