@@ -41,6 +41,7 @@ import numpy as np
 import psutil
 import torch
 from matplotlib.figure import Figure
+from memory_growth import memory_of
 from PIL import Image
 
 from predictor.model import load_model
@@ -105,6 +106,7 @@ class Server:
     command: Sequence[str]
     environment: dict[str, str]
     port: int
+    host: str = "127.0.0.1"
     path: str = "/invocations"
     form: bool = False
     process: psutil.Popen | None = None
@@ -149,7 +151,7 @@ class Server:
 
     def megabytes(self) -> float:
         """Resident memory, what is shared counted once (PSS)."""
-        return sum(process.memory_full_info().pss for process in self.family()) / 1e6
+        return sum(memory_of(self.process.pid).values()) / 1e6 if self.process else 0.0
 
 
 class Client:
@@ -159,7 +161,7 @@ class Client:
 
     def __init__(self, server: Server) -> None:
         self.server = server
-        self._connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        self._connection = http.client.HTTPConnection(server.host, server.port, timeout=60)
         self._body, self._type = BODY, "image/jpeg"
         if server.form:
             disposition = 'Content-Disposition: form-data; name="picture"; filename="p.jpg"'
@@ -288,10 +290,18 @@ def closed_loop(server: Server, *, clients: int, seconds: float) -> list[float]:
     return found
 
 
-def open_loop(server: Server, *, rate: float, seconds: float) -> list[float]:
-    """Seconds from the moment a request was due to its answer; requests come at random, `rate` a second."""
+@dataclass
+class Load:
+    """What a load found: seconds from the moment a request was due to its answer, and what went wrong."""
+
+    seconds: list[float] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+
+def open_loop(server: Server, *, rate: float, seconds: float) -> Load:
+    """Requests that come at random, `rate` a second, whether those before are answered or not."""
     due: queue.SimpleQueue[float | None] = queue.SimpleQueue()
-    found: list[float] = []
+    found = Load()
     chance, moment = random.Random(3), time.perf_counter() + 0.2  # noqa: S311
     end = moment + seconds
     while moment < end:
@@ -302,8 +312,13 @@ def open_loop(server: Server, *, rate: float, seconds: float) -> list[float]:
         client = Client(server)
         while (at := due.get()) is not None:
             time.sleep(max(0.0, at - time.perf_counter()))
-            client.ask()
-            found.append(time.perf_counter() - at)
+            try:
+                client.ask()
+            except (OSError, http.client.HTTPException, RuntimeError) as error:
+                found.errors.append(repr(error))
+                client = Client(server)
+            else:
+                found.seconds.append(time.perf_counter() - at)
 
     clients = 32
     for _ in range(clients):
@@ -585,8 +600,10 @@ def measure(arguments: argparse.Namespace, folder: Path, say: Callable[[str], No
         mine.signal(signal.SIGCONT)
         say("80 % load")
         rate = 0.8 * statistics.median(found["ours"].throughput)
-        times = open_loop(mine, rate=rate, seconds=arguments.load_seconds)
-        p50, p99 = (float(each) for each in np.percentile(times, [50, 99]))
+        answered = open_loop(mine, rate=rate, seconds=arguments.load_seconds)
+        if answered.errors:
+            raise RuntimeError(f"{len(answered.errors)} requests failed at 80 % load: {answered.errors[0]}")
+        p50, p99 = (float(each) for each in np.percentile(answered.seconds, [50, 99]))
         load = {"rate": rate, "p50_ms": 1000 * p50, "p99_ms": 1000 * p99, "p99_to_p50": p99 / p50}
         load["megabytes"] = mine.megabytes()
     finally:

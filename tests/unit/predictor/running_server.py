@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any
 
 import psutil
+from memory_growth import memory_of
 
 CODE = Path(__file__).parents[3] / "container_serve"
 
@@ -173,9 +174,8 @@ class RunningServer:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def megabytes(self) -> float:
-        """Memory that belongs to the server's processes and to no other's."""
-        processes = [psutil.Process(self.process.pid), *self.descendants()]
-        return sum(process.memory_full_info().uss for process in processes) / 1e6
+        """Memory of the server's processes but for files, of which each has what others leave it."""
+        return memory_of(self.process.pid)["Anon"] / 1e6
 
     def java(self) -> psutil.Process:
         """The model server's Java process."""
