@@ -216,7 +216,11 @@ def parse() -> argparse.Namespace:
 
 def load(server: Server, arguments: argparse.Namespace) -> tuple[list[Minute], dict[str, float | None]]:
     """Find the capacity, unless a rate is given, and load the server."""
-    most = None if arguments.rate else capacity(server, seconds=10)
+    try:
+        most = None if arguments.rate else capacity(server, seconds=10)
+    except OSError as error:
+        where = arguments.url or "the server"
+        raise SystemExit(f"sustained_load.py: {where} does not answer: {error}") from error
     rate = arguments.rate or SHARE * (most or 0)
     bar, tell = progress(arguments.minutes)
     with bar:
