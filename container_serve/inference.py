@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from predictor.answers import PNG, Answer, encode_answer, negotiate
-from predictor.codecs import Item, RequestError, decode_request
+from predictor.codecs import Item, RequestError, decode_request, raise_only
 from predictor.model import Model, load_model
 from predictor.options import HEADER, Options
-from predictor.settings import engine_precision, worker_threads
+from predictor.settings import engine_precision, is_batch, worker_threads
 from predictor.stages import stage
 from predictor.transformer import request_headers
 
@@ -34,6 +34,8 @@ def predict_fn(data: list[Item | RequestError], model: Model, context: Any) -> A
     explain = options.explain or negotiate(headers.get("accept")) == PNG
     with stage("decode"):
         views = model.read(data)
+        if not is_batch(os.environ):  # there one bad picture would fail the job of all the others
+            raise_only(views)
     with stage("infer"):
         outcomes = model.infer(views, explain=explain, tta=options.tta)
     return Answer(outcomes, model.artifact.classes, version=model.version, top_k=options.top_k)

@@ -14,7 +14,7 @@ import numpy as np
 
 from predictor.answers import Inferred, Outcome
 from predictor.artifact import DESCRIPTION, Artifact, read_artifact
-from predictor.codecs import Item, RequestError, TooLargeError, raise_only
+from predictor.codecs import Item, RequestError, TooLargeError
 from predictor.engine import Engine, Image, Logits, run_selftest, softmax
 from predictor.explanation import Explanation, Map
 from predictor.images import PictureError, PictureTooLargeError, View, load_view
@@ -32,16 +32,11 @@ class Model:
     version: str
 
     def read(self, items: Sequence[Item | RequestError]) -> list[View | RequestError]:
-        """What the network looks at of each picture, or why there is nothing.
-
-        Raises `RequestError` for the only picture of a request.
-        """
-        views = [
+        """What the network looks at of each picture, or why there is nothing."""
+        return [
             item if isinstance(item, RequestError) else self._read(index, item)
             for index, item in enumerate(items)
         ]
-        raise_only(views)
-        return views
 
     def infer(
         self, views: Sequence[View | RequestError], *, explain: bool = False, tta: bool = False

@@ -15,6 +15,7 @@ from predictor.cpus import cpu_limit
 THREADS_VARIABLE = "PREDICTOR_THREADS"  # from the supervisor to the workers
 ADDRESS_VARIABLE = "PREDICTOR_BIND_ADDRESS"
 PRECISION_VARIABLE = "PREDICTOR_PRECISION"
+BATCH_VARIABLE = "SAGEMAKER_BATCH"
 PRECISIONS = ("int8", "bf16", "f32")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 # Of a worker, where there are as many CPUs: a request that comes alone is answered in little more than half
@@ -80,6 +81,14 @@ def engine_precision(environment: Mapping[str, str]) -> str | None:
     if text and text not in PRECISIONS:
         raise SettingsError(f"{PRECISION_VARIABLE} is {text!r}; it must be one of {', '.join(PRECISIONS)}")
     return text or None
+
+
+def is_batch(environment: Mapping[str, str]) -> bool:
+    """Whether the platform runs this container for a batch transform job.
+
+    https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-batch-code.html
+    """
+    return environment.get(BATCH_VARIABLE, "").lower() == "true"
 
 
 def _address(environment: Mapping[str, str]) -> str:

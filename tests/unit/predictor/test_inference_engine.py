@@ -62,10 +62,10 @@ def test_the_network_is_compiled_in_full_precision_on_the_threads_given(base_fol
 
 
 def test_an_array_of_another_size_is_refused_with_both_shapes(model: Model) -> None:
-    with pytest.raises(
-        RequestError, match=r"shape \(3, 32, 32\); the model takes \(3, 224, 224\) in float32"
-    ):
-        model.read([np.zeros((3, 32, 32), np.float32)])
+    (refusal,) = model.read([np.zeros((3, 32, 32), np.float32)])
+
+    assert isinstance(refusal, RequestError)
+    assert "shape (3, 32, 32); the model takes (3, 224, 224) in float32" in str(refusal)
 
 
 def test_softmax_stands_large_logits() -> None:

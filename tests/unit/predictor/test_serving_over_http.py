@@ -301,3 +301,16 @@ def test_only_the_port_given_is_open_to_the_network(server: RunningServer) -> No
         if connection.status == "LISTEN"
     }
     assert {address.port for address in listening} == {server.port}
+
+
+def test_in_a_batch_transform_job_a_bad_picture_is_an_answer_and_not_a_failure(
+    base_folder: Path, jpeg: bytes
+) -> None:
+    with RunningServer(base_folder, SAGEMAKER_BATCH="true", SAGEMAKER_MODEL_SERVER_WORKERS="1") as running:
+        running.wait_until_ready()
+        bad = running.ask(b"no picture", Content_Type="application/x-image", Accept="application/jsonlines")
+        good = running.ask(jpeg, Content_Type="application/x-image", Accept="application/jsonlines")
+
+    assert (bad.status, good.status) == (200, 200)
+    assert bad.json()["error"]["code"] == "bad_request"
+    assert len(good.json()["top"]) == 5
