@@ -3,10 +3,13 @@
 import json
 import os
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from docker.models.containers import Container
 
 ROOT = Path(__file__).resolve().parents[2]
 DRAWN = ROOT / "data/drawn"
@@ -46,6 +49,20 @@ def write_config(
         "resourceconfig": resources,
     }.items():
         (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def folder(path: Path, target: str, mode: str = "ro") -> dict[str, dict[str, str]]:
+    """A volume of `docker run`."""
+    return {str(path): {"bind": target, "mode": mode}}
+
+
+def wait_until_ready(server: Container) -> None:
+    """Wait for the server's own word."""
+    deadline = time.monotonic() + 120
+    while "ready on port 8080" not in server.logs().decode():
+        server.reload()
+        assert server.status == "running" and time.monotonic() < deadline, server.logs().decode()
+        time.sleep(0.1)
 
 
 @dataclass(frozen=True)

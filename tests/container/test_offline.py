@@ -1,12 +1,11 @@
 """Once the images are built nothing is downloaded: train, serve and predict run with `--network none`."""
 
 import json
-import time
 from pathlib import Path
 
 import docker
 from docker.models.containers import Container
-from project import DRAWN, SERVE, TRAIN, DemoRun
+from project import DRAWN, SERVE, TRAIN, DemoRun, folder, wait_until_ready
 
 ASK = (
     "import sys, urllib.request as r;"
@@ -14,11 +13,6 @@ ASK = (
     "q = r.Request('http://127.0.0.1:8080/invocations', picture, {'Content-Type': 'image/jpeg'});"
     "print(r.urlopen(q, timeout=60).read().decode())"
 )
-
-
-def folder(path: Path, target: str, mode: str = "ro") -> dict[str, dict[str, str]]:
-    """A volume of `docker run`."""
-    return {str(path): {"bind": target, "mode": mode}}
 
 
 def jpeg_of(split: str) -> Path:
@@ -47,29 +41,6 @@ def test_the_endpoint_answers_the_same_however_little_it_may(
 
     assert len(answers[0]["predictions"][0]["top"]) == 5
     assert all(answer == answers[0] for answer in answers)
-
-
-def wait_until_ready(server: Container) -> None:
-    """Wait for the server's own word."""
-    deadline = time.monotonic() + 120
-    while "ready on port 8080" not in server.logs().decode():
-        server.reload()
-        assert server.status == "running" and time.monotonic() < deadline, server.logs().decode()
-        time.sleep(0.1)
-
-
-def test_the_endpoint_stops_when_asked(
-    demo: DemoRun, engine: docker.DockerClient, containers: list[Container]
-) -> None:
-    server = engine.containers.run(
-        SERVE, "serve", volumes=folder(demo.job / "model", "/opt/ml/model"), detach=True
-    )
-    containers.append(server)
-    wait_until_ready(server)
-
-    server.stop(timeout=25)
-
-    assert server.wait()["StatusCode"] == 0
 
 
 def test_predict_answers_the_others_when_a_file_is_unreadable(

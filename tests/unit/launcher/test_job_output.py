@@ -190,7 +190,13 @@ def test_a_trial_that_anybodys_hook_wrote_is_judged_and_reported(
 
 def test_the_entry_script_says_what_it_lacks(tmp_path: Path) -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        program = [sys.executable, str(training_programs.FOLDER / "analyze.py"), "--output", str(tmp_path), *arguments]
+        program = [
+            sys.executable,
+            str(training_programs.FOLDER / "analyze.py"),
+            "--output",
+            str(tmp_path),
+            *arguments,
+        ]
         return subprocess.run(program, capture_output=True, text=True, check=False)
 
     nothing, nowhere = run(), run("--data", str(tmp_path / "nowhere"))
@@ -204,7 +210,12 @@ def test_an_analysis_that_is_stopped_does_not_say_that_nothing_was_found(tmp_pat
     subprocess.run(
         [sys.executable, "-c", TRAIN, str(tmp_path / "trial"), "1"], check=True, capture_output=True
     )
-    program = [sys.executable, str(training_programs.FOLDER / "analyze.py"), "--tensors", str(tmp_path / "trial")]
+    program = [
+        sys.executable,
+        str(training_programs.FOLDER / "analyze.py"),
+        "--tensors",
+        str(tmp_path / "trial"),
+    ]
     running = subprocess.Popen(
         [*program, "--output", str(tmp_path / "out")],
         stdout=subprocess.PIPE,

@@ -58,12 +58,12 @@ class Answer:
 class Clients:
     """Clients that ask one picture after the other, each on its own connection, until the server is gone."""
 
-    def __init__(self, port: int, body: bytes, *, count: int) -> None:
+    def __init__(self, port: int, body: bytes, *, count: int, host: str = "127.0.0.1") -> None:
         self.statuses: Counter[int] = Counter()
         self.refused = 0
         self.lost: list[str] = []  # a request that got part of an answer
         self.closed: list[str] = []  # a request whose connection ended before the first byte of an answer
-        self._port, self._body = port, body
+        self._address, self._body = (host, port), body
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._threads = [threading.Thread(target=self._ask_on) for _ in range(count)]
@@ -94,7 +94,7 @@ class Clients:
         while not self._ended.is_set() or connection:
             try:
                 connection = connection or self._connect()
-            except ConnectionRefusedError:
+            except OSError:  # refused; or, of a container that has ended, no such address
                 with self._lock:
                     self.refused += 1
                 return
@@ -104,7 +104,7 @@ class Clients:
                 return
 
     def _connect(self) -> http.client.HTTPConnection:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+        connection = http.client.HTTPConnection(*self._address, timeout=30)
         connection.connect()
         return connection
 
