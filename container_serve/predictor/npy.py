@@ -1,7 +1,8 @@
 """Reads and writes `.npy` arrays from and to clients, who are not trusted.
 
 Called by `predictor.codecs`. numpy's own reader would unpickle objects if allowed to, and allocates what
-a header promises; this one checks the header against the bytes that really came, and copies nothing.
+a header promises; this one checks the header against the bytes that really came, and copies only what has
+another type or byte order than it is used in.
 Source of the format: numpy's NEP 1.
 """
 
@@ -17,24 +18,25 @@ from numpy.typing import NDArray
 _MAGIC = b"\x93NUMPY"
 _HEADER_LIMIT = 1024  # characters; an array of four dimensions needs about 80
 
-_TYPES = {"<f4": 4, ">f4": 4, "|u1": 1}  # bytes a value
+_TYPES = {"<f4": 4, ">f4": 4, "<f8": 8, ">f8": 8, "|u1": 1}  # bytes a value
 
 
 class NpyError(Exception):
-    """The bytes are not a float32 or uint8 `.npy` array; the message may be shown to the client."""
+    """The bytes are not a `.npy` array of a type that is read; the message may be shown to the client."""
 
 
 def read_npy(content: bytes | bytearray) -> NDArray[np.float32] | NDArray[np.uint8]:
-    """Read one float32 or uint8 array of any shape from `content`, as a view of it.
+    """Read one float32 or uint8 array of any shape from `content`, as a view of it; float64 becomes float32.
 
-    Raises `NpyError` for anything else, before allocating anything.
+    Clients send float64 who compute with numpy: the SDK's NumpySerializer converts nothing. Raises `NpyError`
+    for anything else, before allocating anything.
     """
     header, offset = _header(content)
     shape, dtype = header.get("shape"), header.get("descr")
     if set(header) != {"descr", "fortran_order", "shape"} or not isinstance(header["fortran_order"], bool):
         raise NpyError("the .npy header must hold exactly descr, fortran_order and shape")
     if not isinstance(dtype, str) or dtype not in _TYPES:
-        raise NpyError("the .npy array must have the type float32 or uint8")
+        raise NpyError("the .npy array must have the type float32, float64 or uint8")
     if not isinstance(shape, tuple) or not all(type(size) is int and size >= 0 for size in shape):
         raise NpyError("the .npy header's shape must be a tuple of sizes")
     promised, present = _TYPES[dtype] * math.prod(shape), len(content) - offset
@@ -45,7 +47,9 @@ def read_npy(content: bytes | bytearray) -> NDArray[np.float32] | NDArray[np.uin
         array = array.reshape(shape[::-1]).T if header["fortran_order"] else array.reshape(shape)
     except (ValueError, OverflowError) as error:  # too many dimensions, or a huge one next to a 0
         raise NpyError("the .npy header's shape is none that an array can have") from error
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
+    with np.errstate(over="ignore"):  # what overflows float32 is infinite, which `codecs` refuses
+        native: NDArray[Any] = array.astype(np.uint8 if dtype == "|u1" else np.float32, copy=False)
+    return native
 
 
 def write_npy(array: NDArray[np.float32]) -> bytes:

@@ -54,6 +54,27 @@ def test_every_float32_array_that_numpy_writes_is_read(array: np.ndarray) -> Non
     np.testing.assert_array_equal(np.load(io.BytesIO(write_npy(array))), array)
 
 
+@given(
+    npst.arrays(
+        np.float64, npst.array_shapes(min_dims=1, max_dims=4, max_side=5), elements=st.floats(width=32)
+    )
+)
+def test_a_float64_array_becomes_float32(array: np.ndarray) -> None:
+    for stored in (array, np.asfortranarray(array), array.astype(">f8")):
+        read = read_npy(_npy(stored))
+        assert read.dtype == np.float32
+        np.testing.assert_array_equal(read, array)
+
+
+def test_a_float64_array_costs_half_of_its_size_and_no_more() -> None:
+    content = _npy(np.zeros((13, 3, 224, 224)))  # 16 MB
+    tracemalloc.start()
+    read_npy(content)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.51 * len(content)
+
+
 def test_format_version_2_is_read() -> None:
     stream = io.BytesIO()
     np.lib.format.write_array(stream, np.ones((2, 3), np.float32), version=(2, 0))
@@ -72,7 +93,7 @@ class _Bomb:
         (b"\x93NUMPY", "not a .npy"),
         (b"PK\x03\x04" + b"\0" * 40, "not a .npy"),
         (_npy(np.array([_Bomb()], dtype=object), allow_pickle=True), "float32"),
-        (_npy(np.ones(3)), "float32"),
+        (_npy(np.ones(3, np.int64)), "float32"),
         (_npy(np.ones(3, np.float16)), "float32"),
         (_npy(np.ones(3, np.float32)) + b"\0", "promises 12 bytes of data, but 13 came"),
         (_npy(np.ones(3, np.float32))[:-1], "promises 12 bytes of data, but 11 came"),
@@ -198,6 +219,11 @@ def test_a_value_that_is_not_finite_or_overflows_inside_a_network_is_refused(val
     assert "picture 1 holds a value that is not a finite" in str(bad)
     with pytest.raises(RequestError, match="not a finite"):
         decode_request(_npy(batch[1:]), NPY)
+
+
+def test_a_float64_value_beyond_float32_is_refused() -> None:
+    with pytest.raises(RequestError, match="not a finite"):
+        decode_request(_npy(np.full((1, 3, 2, 2), 1e300)), NPY)
 
 
 @pytest.mark.parametrize(
