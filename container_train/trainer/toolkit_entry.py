@@ -93,7 +93,7 @@ class Torchrun(torch_distributed.TorchDistributedRunner):
             master_hostname=hosts[0],
             hosts=hosts,
             current_host=job.current_host,
-            network_interface_name="lo" if alone else job.network_interface_name,
+            network_interface_name="lo" if alone else network_interface(job),
             instance_type=job.current_instance_type,
         )
 
@@ -126,6 +126,22 @@ class Torchrun(torch_distributed.TorchDistributedRunner):
         if len(self._hosts) == 1:
             options += ["--standalone", "--local-addr", "127.0.0.1"]
         return [sys.executable, "-m", "torch.distributed.run", *options, "--", *command[program:]]
+
+
+def network_interface(job: environment.Environment) -> str:
+    """The interface that the other hosts know this one by.
+
+    It is the one that resourceconfig.json names, unless there is none of that name: the SageMaker SDK's local
+    mode says `ethwe` whatever the container has.
+    """
+    named = str(job.network_interface_name)
+    interfaces = psutil.net_if_addrs()
+    if named in interfaces:
+        return named
+    own = socket.gethostbyname(job.current_host)
+    return next(
+        (name for name, found in interfaces.items() if own in {each.address for each in found}), named
+    )
 
 
 def failure_of_rank(error: errors.ClientError, report: Path) -> errors.ClientError:
