@@ -79,6 +79,9 @@ setup: $(UV) ## the Python environment that BACKEND needs, from the lock file
 setup-hpo: $(UV)
 	@$(UV) sync --quiet --frozen --inexact $(GROUPS_$(RESOLVED)) --group tune
 
+setup-local-mode: $(UV)
+	@$(UV) sync --quiet --frozen --inexact --group launch --group local-mode
+
 setup-dev: $(UV)
 	@$(UV) sync --quiet --frozen --inexact --group dev
 
@@ -174,5 +177,5 @@ clean: ## remove the environment, drawings, results and both images (not data/do
 help: ## this list
 	@awk -f scripts/help.awk $(MAKEFILE_LIST)
 
-.PHONY: demo test setup setup-hpo setup-dev data check-data upload weights lock base build build-train build-serve push \
+.PHONY: demo test setup setup-hpo setup-local-mode setup-dev data check-data upload weights lock base build build-train build-serve push \
   train hpo serve query ui predict analyze lint format bench clean help

@@ -1,4 +1,4 @@
-"""Marks each test by the folder it lies in, and brings the pictures that tests look at."""
+"""Marks each test by the folder it lies in, and brings what several folders need: pictures, images, disks."""
 
 import signal
 import subprocess
@@ -6,10 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import docker
 import pytest
+from docker.errors import DockerException
+from project import run_make
 
 ROOT = Path(__file__).resolve().parents[1]
 MARKS = ("unit", "container", "local_mode", "aws")
+WITH_CONTAINERS = ("container", "local_mode")
 
 
 def pytest_configure() -> None:
@@ -21,12 +25,22 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Let one pytest-xdist worker build images and run containers: two builds at once would race."""
+    if folder_of(item) in WITH_CONTAINERS:
+        item.add_marker(pytest.mark.xdist_group("containers"))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """tests/unit/… is marked `unit`, tests/container/… `container`, and so on."""
     for item in items:
-        folder = item.path.relative_to(ROOT / "tests").parts[0]
-        if folder in MARKS:
-            item.add_marker(folder)
+        if folder_of(item) in MARKS:
+            item.add_marker(folder_of(item))
+
+
+def folder_of(item: pytest.Item) -> str:
+    """The folder below tests/ that a test lies in."""
+    return item.path.relative_to(ROOT / "tests").parts[0]
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +50,25 @@ def dogs() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no photographs: {folder} is not there")
     return folder
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[docker.DockerClient]:
+    """A Docker engine, or a skip that says there is none."""
+    try:
+        client = docker.from_env()
+    except DockerException as error:
+        pytest.skip(f"no Docker engine answers: {error}")
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def images(engine: docker.DockerClient) -> docker.DockerClient:
+    """An engine that has both images, built from this checkout."""
+    built = run_make("build")
+    assert built.returncode == 0, built.stderr
+    return engine
 
 
 @pytest.fixture

@@ -1,14 +1,9 @@
-"""The two images and one run of the demo, made once for all container tests.
-
-These tests share one pytest-xdist group, so that one worker builds and runs containers while the others run
-unit tests.
-"""
+"""One run of the demo, made once for all container tests, and what starts containers for one of them."""
 
 from collections.abc import Iterator
 
 import docker
 import pytest
-from docker.errors import DockerException
 from docker.models.containers import Container
 from project import SERVE, DemoRun, run_make
 
@@ -17,36 +12,12 @@ from launcher.docker_backend import LABEL, DockerBackend
 from launcher.hosting import RunningEndpoint
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Keep the tests of this folder in one worker: two builds at once would race."""
-    item.add_marker(pytest.mark.xdist_group("containers"))
-
-
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Jobs of these tests leave a person's cache alone."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRAINER_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
         yield
-
-
-@pytest.fixture(scope="session")
-def engine() -> Iterator[docker.DockerClient]:
-    """A Docker engine, or a skip that says there is none."""
-    try:
-        client = docker.from_env()
-    except DockerException as error:
-        pytest.skip(f"no Docker engine answers: {error}")
-    yield client
-    client.close()
-
-
-@pytest.fixture(scope="session")
-def images(engine: docker.DockerClient) -> docker.DockerClient:
-    """An engine that has both images, built from this checkout."""
-    built = run_make("build")
-    assert built.returncode == 0, built.stderr
-    return engine
 
 
 @pytest.fixture(scope="session")
