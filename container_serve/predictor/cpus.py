@@ -8,46 +8,25 @@ import math
 import os
 from pathlib import Path
 
+from predictor.cgroups import MEMBERSHIP, ROOT, lineage, read_value
 
-def cpu_limit(
-    *, cgroup_root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")
-) -> int:
+
+def cpu_limit(*, cgroup_root: Path = ROOT, membership: Path = MEMBERSHIP) -> int:
     """The number of CPUs, at least 1: the smaller of affinity and cgroup quota, rounded up."""
-    quotas = [_quota_v2(folder) for folder in _lineage(cgroup_root, membership, controller="")]
+    quotas = [_quota_v2(folder) for folder in lineage(cgroup_root, membership, controller="")]
     for mount in ("cpu", "cpu,cpuacct"):
         root = cgroup_root / mount
-        quotas += [_quota_v1(folder) for folder in _lineage(root, membership, controller="cpu")]
+        quotas += [_quota_v1(folder) for folder in lineage(root, membership, controller="cpu")]
     allowed = len(os.sched_getaffinity(0))
     return max(1, math.ceil(min([allowed, *(quota for quota in quotas if quota is not None)])))
 
 
-def _lineage(root: Path, membership: Path, *, controller: str) -> list[Path]:
-    """The process's group below `root` and its parents: a quota on any of them binds."""
-    try:
-        lines = membership.read_text().splitlines()
-    except OSError:  # no cgroups on this kernel
-        return [root]
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controller in controllers.split(","):
-            group = root / path.lstrip("/")
-            return [group, *(parent for parent in group.parents if parent.is_relative_to(root))]
-    return [root]
-
-
 def _quota_v2(folder: Path) -> float | None:
     """`cpu.max` holds `<quota> <period>` in microseconds, or `max <period>`."""
-    words = _read(folder / "cpu.max").split()
+    words = read_value(folder / "cpu.max").split()
     return int(words[0]) / int(words[1]) if len(words) == 2 and words[0] != "max" else None
 
 
 def _quota_v1(folder: Path) -> float | None:
-    quota, period = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
+    quota, period = read_value(folder / "cpu.cfs_quota_us"), read_value(folder / "cpu.cfs_period_us")
     return int(quota) / int(period) if quota and period and int(quota) > 0 else None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError:  # not this version of cgroups, or no limit at this level
-        return ""
