@@ -7,7 +7,7 @@ from typing import Any
 from sagemaker_inference import environment
 
 from predictor.artifact import ArtifactError
-from predictor.readiness import Readiness
+from predictor.readiness import UNSERVABLE, Readiness
 from predictor.toolkit import DefaultHandlerService
 from predictor.transformer import BreedTransformer
 
@@ -21,13 +21,14 @@ class HandlerService(DefaultHandlerService):  # type: ignore[misc] # the toolkit
 
     def initialize(self, context: Any) -> None:
         """Load the model, or end the worker: the server would call a worker that has none ready."""
-        supervisor = Readiness.of_supervisor()
+        supervisor = Readiness.of_supervisor(context.model_name)
         try:
             # Not the folder the server knows: it puts that on PYTHONPATH, and a model is data, not code.
-            self._service.validate_and_initialize(model_dir=environment.model_dir, context=context)
+            folder = supervisor.model_folder() if supervisor else environment.model_dir
+            self._service.validate_and_initialize(model_dir=str(folder), context=context)
         except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor says it
             if isinstance(error, ArtifactError):
-                reason = f"the model cannot be served: {error}"
+                reason = f"{UNSERVABLE}: {error}"
             else:
                 # What the worker itself logs may be lost: Java, which passes it on, is ended at once.
                 reason = f"a worker cannot load the model:\n{traceback.format_exc()}"

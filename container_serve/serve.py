@@ -9,15 +9,19 @@ import os
 import sys
 from collections.abc import Sequence
 
+from predictor.served import ServeError
 from predictor.settings import ServerSettings, SettingsError
-from predictor.supervisor import ServeError, serve
+from predictor.supervisor import serve
 
 SETTINGS = """environment variables:
   SAGEMAKER_BASE_DIR                      the model lies in its folder model (default: /opt/ml)
   SAGEMAKER_BIND_TO_PORT                  port of /ping and /invocations (default: 8080)
   PREDICTOR_BIND_ADDRESS                  IPv4 address to listen on (default: 0.0.0.0, all of the machine's)
   PREDICTOR_PRECISION                     int8, bf16 or f32 (default: what the export chose)
-  SAGEMAKER_MODEL_SERVER_WORKERS          worker processes (default: the container's CPUs)
+  SAGEMAKER_MULTI_MODEL                   true: a multi-model endpoint, which is told what to load from the
+                                          folder models (default: false)
+  SAGEMAKER_MODEL_SERVER_WORKERS          worker processes (default: the container's CPUs; of each of many
+                                          models: one for four CPUs)
   SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS  longest time of one answer (default: 60)
   SAGEMAKER_MAX_PAYLOAD_IN_MB             largest request (default: 20)
   SAGEMAKER_STARTUP_TIMEOUT               longest time until the workers are ready, in s (default: 300)

@@ -79,6 +79,10 @@ class Artifact:
     input_name: str
     output_name: str
 
+    def weights_bytes(self, precision: str | None) -> int:
+        """The size of the network that is computed in `precision`, or in the artifact's own choice."""
+        return self.engines.get(precision or self.precision, self.engines["f32"]).weights.stat().st_size
+
     @property
     def labels(self) -> tuple[str, ...]:
         """The labels for people, in the order of the logits."""

@@ -14,6 +14,7 @@ from predictor.cpus import cpu_limit
 
 THREADS_VARIABLE = "PREDICTOR_THREADS"  # from the supervisor to the workers
 ADDRESS_VARIABLE = "PREDICTOR_BIND_ADDRESS"
+MULTI_MODEL_VARIABLE = "SAGEMAKER_MULTI_MODEL"
 PRECISION_VARIABLE = "PREDICTOR_PRECISION"
 BATCH_VARIABLE = "SAGEMAKER_BATCH"
 PRECISIONS = ("int8", "bf16", "f32")
@@ -21,6 +22,9 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 # Of a worker, where there are as many CPUs: a request that comes alone is answered in little more than half
 # the time, and where every worker is busy what the threads too many cost is 3 % (benchmarks/serving.py).
 _FEWEST_THREADS = 2
+# Of many models each gets few workers: memory is what bounds how many models there can be, and the CPUs that
+# one model leaves idle are there for the others.
+_CPUS_PER_WORKER_OF_MANY = 4
 
 
 class SettingsError(Exception):
@@ -32,10 +36,12 @@ class ServerSettings:
     """How the model server is run; sizes in bytes, times in seconds."""
 
     model_dir: Path
+    models_dir: Path | None  # only of a multi-model endpoint: below it lie the models that it is told to load
     address: str
     port: int
-    workers: int
+    workers: int  # of each model
     threads_per_worker: int
+    precision: str | None  # None for the artifact's own choice; the workers read it themselves
     max_payload: int
     response_timeout: int
     startup_timeout: int
@@ -45,16 +51,19 @@ class ServerSettings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "ServerSettings":
         """Read the settings; raises `SettingsError` for a value outside its range."""
-        engine_precision(environment)  # the workers read it themselves
         cpus = cpu_limit()
-        workers = _number(environment, "SAGEMAKER_MODEL_SERVER_WORKERS", default=cpus, highest=1024)
+        models = _models_folder(environment)
+        usual = -(-cpus // _CPUS_PER_WORKER_OF_MANY) if models else cpus
+        workers = _number(environment, "SAGEMAKER_MODEL_SERVER_WORKERS", default=usual, highest=1024)
         minutes = _number(environment, "SAGEMAKER_MODEL_SERVER_TIMEOUT", default=1, highest=60)
         return cls(
             model_dir=model_folder(environment),
+            models_dir=models,
             address=_address(environment),
             port=_number(environment, "SAGEMAKER_BIND_TO_PORT", default=8080, highest=65_535),
             workers=workers,
             threads_per_worker=max(cpus // workers, min(cpus, _FEWEST_THREADS)),
+            precision=engine_precision(environment),
             max_payload=_number(environment, "SAGEMAKER_MAX_PAYLOAD_IN_MB", default=20, highest=1024) * 2**20,
             response_timeout=_number(
                 environment, "SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS", default=60 * minutes, highest=3600
@@ -67,7 +76,19 @@ class ServerSettings:
 
 def model_folder(environment: Mapping[str, str]) -> Path:
     """Where the platform puts the model: `$SAGEMAKER_BASE_DIR/model`."""
-    return Path(environment.get("SAGEMAKER_BASE_DIR") or "/opt/ml") / "model"
+    return _base_folder(environment) / "model"
+
+
+def _models_folder(environment: Mapping[str, str]) -> Path | None:
+    """Where the platform puts the models of a multi-model endpoint; None where it is none."""
+    text = environment.get(MULTI_MODEL_VARIABLE, "").strip().lower() or "false"
+    if text not in {"true", "false"}:
+        raise SettingsError(f"{MULTI_MODEL_VARIABLE} is {text!r}; it must be true or false")
+    return _base_folder(environment) / "models" if text == "true" else None
+
+
+def _base_folder(environment: Mapping[str, str]) -> Path:
+    return Path(environment.get("SAGEMAKER_BASE_DIR") or "/opt/ml")
 
 
 def worker_threads() -> int:

@@ -5,11 +5,9 @@ to /etc, finds its server by scanning the host's processes, and lets `/ping` ans
 Nothing listens before a request has really been answered, and nothing goes on listening once no more can be.
 """
 
-import base64
 import contextlib
 import errno
 import fcntl
-import http.client
 import importlib.util
 import os
 import signal
@@ -22,15 +20,16 @@ from pathlib import Path
 
 from predictor.front import DRAIN_SECONDS, NginxNotFoundError, find_nginx, front_command
 from predictor.java import JavaNotFoundError, find_java
+from predictor.model_server import ModelServer
+from predictor.one_model import MODEL_NAME, OneModel
 from predictor.processes import Children, Ended, StopRequested
-from predictor.readiness import FOLDER_VARIABLE, Readiness
+from predictor.readiness import FOLDER_VARIABLE
+from predictor.served import Served, ServeError
 from predictor.settings import ADDRESS_VARIABLE, THREADS_VARIABLE, ServerSettings
 
-MODEL_NAME = "model"
 _CODE_FOLDER = Path(__file__).resolve().parents[1]  # handler_service.py and inference.py lie there
 _STOP_GRACE = 2.0  # seconds for the model server, once nothing is left to answer
 _LOOK_SECONDS = 0.25  # between two looks at the workers
-_RECOVERY_SECONDS = 8.0  # for a killed worker to be back; it takes 1 to 2
 _SOCKET_PATH_LIMIT = 60  # characters of folder name; a socket's whole path may have 107
 # It passes bytes on: the smallest collector and the quick compiler suffice, and a heap that stays as small
 # as what is being passed on lets it. Together they save half of 160 MB.
@@ -45,14 +44,6 @@ _FRUGAL_JAVA = (
     "-Dio.netty.allocator.numDirectArenas=1",
     "-Dio.netty.allocator.numHeapArenas=1",
 )
-# A picture of one pixel: what is asked before anybody else may.
-_PICTURE = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
-)
-
-
-class ServeError(Exception):
-    """The server cannot be started, or has died; the message says why and what to do."""
 
 
 def serve(settings: ServerSettings, environment: Mapping[str, str]) -> None:
@@ -65,16 +56,18 @@ def serve(settings: ServerSettings, environment: Mapping[str, str]) -> None:
     _check_port(settings.address, settings.port)
     java, nginx = _find_programs(environment)
     with _private_folder() as folder, Children() as children:
-        readiness = Readiness(folder / "ready")
-        readiness.folder.mkdir()
+        model_server = ModelServer(folder, settings.response_timeout)
+        served = _served(settings, model_server, folder / "ready")
         server = children.start(
-            server_command(java, settings, folder),
-            server_environment(settings, environment, readiness.folder),
+            server_command(java, settings, model_server),
+            server_environment(settings, environment, folder / "ready"),
         )
-        if not _wait_until_ready(children, server, settings, readiness):
+        if not _wait_until_loaded(children, server, served):
             return
-        _ask_once(_socket(folder), settings)
-        front = children.start(front_command(nginx, settings, folder, socket=_socket(folder)), environment)
+        served.open()
+        front = children.start(
+            front_command(nginx, settings, folder, socket=model_server.inference_socket), environment
+        )
         if not _wait_until_listening(children, front, settings):
             return
         print(
@@ -82,7 +75,7 @@ def serve(settings: ServerSettings, environment: Mapping[str, str]) -> None:
             f"{settings.workers} workers × {settings.threads_per_worker} threads",
             flush=True,
         )
-        stop = _watch(children, server, front, settings, readiness)
+        stop = _watch(children, server, front, served)
         print(f"serve: stopping on {stop.signal.name}", flush=True)
         children.stop(front, grace=DRAIN_SECONDS + 1, request=signal.SIGQUIT)  # answers what it has accepted
         children.stop(server, grace=_STOP_GRACE)
@@ -143,51 +136,23 @@ def _check_executable(folder: str) -> None:
         )
 
 
-def _wait_until_ready(
-    children: Children, server: int, settings: ServerSettings, readiness: Readiness
-) -> bool:
-    """Wait until every worker has loaded the model; False when a stop was requested meanwhile."""
-    deadline = time.monotonic() + settings.startup_timeout
-    while readiness.workers() < settings.workers:
-        _raise_failure(readiness)
-        if time.monotonic() > deadline:
-            raise ServeError(
-                f"the workers did not load the model within {settings.startup_timeout} s; the log above says "
-                "why. SAGEMAKER_STARTUP_TIMEOUT sets the limit."
-            )
+def _served(settings: ServerSettings, model_server: ModelServer, readiness: Path) -> Served:
+    if not settings.models_dir:
+        return OneModel(settings, model_server, readiness)
+    from predictor.many_models import ManyModels  # noqa: PLC0415 - where it is not needed it costs 30 ms
+
+    return ManyModels(settings, settings.models_dir, model_server=model_server, readiness=readiness)
+
+
+def _wait_until_loaded(children: Children, server: int, served: Served) -> bool:
+    """Wait until there is something to be asked; False when a stop was requested meanwhile."""
+    while not served.is_loaded():
         outcome = children.wait(server, timeout=0.02)
         if isinstance(outcome, Ended):
             raise _died("the model server", outcome)
         if outcome:
             return False
     return True
-
-
-def _ask_once(path: Path, settings: ServerSettings) -> None:
-    """Have one picture answered, all the way through the model server."""
-    connection = _UnixConnection(path, timeout=settings.response_timeout)
-    try:
-        connection.request("POST", "/invocations", _PICTURE, {"Content-Type": "image/png"})
-        answer = connection.getresponse()
-        if answer.status != http.HTTPStatus.OK:
-            raise ServeError(f"the first request was answered {answer.status}; the log above says why")
-    except (OSError, http.client.HTTPException) as error:
-        raise ServeError(f"the first request was not answered: {error}; the log above says why") from error
-    finally:
-        connection.close()
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP to a socket in the file system."""
-
-    def __init__(self, path: Path, *, timeout: float) -> None:
-        super().__init__("model", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
 
 
 def _wait_until_listening(children: Children, front: int, settings: ServerSettings) -> bool:
@@ -204,32 +169,16 @@ def _wait_until_listening(children: Children, front: int, settings: ServerSettin
                 return True
 
 
-def _watch(
-    children: Children, server: int, front: int, settings: ServerSettings, readiness: Readiness
-) -> StopRequested:
+def _watch(children: Children, server: int, front: int, served: Served) -> StopRequested:
     """Watch until a stop is requested; raises `ServeError` once requests can no longer be answered."""
     names = {server: "the model server", front: "nginx"}
-    complete = time.monotonic()
     while True:
         outcome = children.wait(server, front, timeout=_LOOK_SECONDS)
         if isinstance(outcome, Ended):
             raise _died(names[outcome.process], outcome)
         if outcome:
             return outcome
-        _raise_failure(readiness)
-        alive = readiness.workers()
-        if alive >= settings.workers:
-            complete = time.monotonic()
-        elif time.monotonic() - complete > _RECOVERY_SECONDS:
-            raise ServeError(
-                f"only {alive} of {settings.workers} workers are alive, and the model server has not brought "
-                f"the others back within {_RECOVERY_SECONDS:g} s. The log above may say why."
-            )
-
-
-def _raise_failure(readiness: Readiness) -> None:
-    if reason := readiness.failure():
-        raise ServeError(reason)
+        served.look()
 
 
 def _died(name: str, outcome: Ended) -> ServeError:
@@ -237,18 +186,13 @@ def _died(name: str, outcome: Ended) -> ServeError:
     return ServeError(f"{name} {how}; nothing is served any more. The log above may say why.")
 
 
-def _socket(folder: Path) -> Path:
-    return folder / "model-server.sock"
-
-
-def server_configuration(settings: ServerSettings, folder: Path) -> str:
+def server_configuration(settings: ServerSettings, model_server: ModelServer) -> str:
     """The content of multi-model-server's configuration file."""
     values = {
-        "inference_address": f"unix:{_socket(folder)}",  # in a folder that only this user can enter
-        "management_address": f"unix:{folder}/management.sock",
-        "model_store": folder / "store",
-        # An empty folder: the server puts it on the workers' PYTHONPATH, and a model is data, not code.
-        "load_models": f"{MODEL_NAME}={MODEL_NAME}",
+        "inference_address": f"unix:{model_server.inference_socket}",
+        "management_address": f"unix:{model_server.management_socket}",
+        "model_store": model_server.store,
+        "load_models": "" if settings.models_dir else f"{MODEL_NAME}={MODEL_NAME}",
         "default_service_handler": "handler_service",
         "default_workers_per_model": settings.workers,
         "default_response_timeout_seconds": settings.response_timeout,
@@ -261,13 +205,14 @@ def server_configuration(settings: ServerSettings, folder: Path) -> str:
     return "".join(f"{key}={value}\n" for key, value in values.items())
 
 
-def server_command(java: Path, settings: ServerSettings, folder: Path) -> list[str]:
-    """Write the configuration into `folder`; return the command that `multi-model-server --start` runs."""
-    (folder / "store" / MODEL_NAME).mkdir(parents=True)
+def server_command(java: Path, settings: ServerSettings, model_server: ModelServer) -> list[str]:
+    """Write the configuration into its folder; return the command that `multi-model-server --start` runs."""
+    folder = model_server.folder
+    (model_server.store / MODEL_NAME).mkdir(parents=True)
     hosts = folder / "hosts"  # else log4j asks the network for the machine's own name, and complains
     hosts.write_text(f"127.0.0.1 localhost {socket.gethostname()}\n")
     configuration = folder / "server.properties"
-    configuration.write_text(server_configuration(settings, folder))
+    configuration.write_text(server_configuration(settings, model_server))
     package = importlib.util.find_spec("mms")
     if package is None or package.origin is None:
         raise ServeError("multi-model-server is not installed. `pip install multi-model-server==1.1.11`.")
