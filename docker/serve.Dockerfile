@@ -90,8 +90,9 @@ ENV PATH=/opt/venv/bin:/opt/java/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/u
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1
 
-# The server obeys SAGEMAKER_BIND_TO_PORT.
-LABEL com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true
+# The server obeys SAGEMAKER_BIND_TO_PORT and SAGEMAKER_MULTI_MODEL.
+LABEL com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true \
+      com.amazonaws.sagemaker.capabilities.multi-models=true
 
 WORKDIR /opt/serve
 EXPOSE 8080

@@ -48,10 +48,18 @@ def test_the_labels_say_where_the_image_comes_from(images: docker.DockerClient, 
     assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?", labels["org.opencontainers.image.revision"])
 
 
-def test_the_serving_image_says_that_it_obeys_the_port(images: docker.DockerClient) -> None:
-    label = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port"
+def test_the_serving_image_claims_what_tests_show_of_it_and_no_more(images: docker.DockerClient) -> None:
+    prefix = "com.amazonaws.sagemaker.capabilities."
+    claims = {
+        name.removeprefix(prefix): value
+        for name, value in images.images.get(SERVE).labels.items()
+        if name.startswith(prefix)
+    }
 
-    assert images.images.get(SERVE).labels[label] == "true"
+    assert claims == {
+        "accept-bind-to-port": "true",  # tests/container/test_sagemaker_hosting.py
+        "multi-models": "true",  # the same
+    }
 
 
 @pytest.mark.parametrize(("image", "word"), [(TRAIN, "serve"), (TRAIN, "predict"), (SERVE, "train")])
