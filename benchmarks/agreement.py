@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from launcher import arguments as command
-from launcher import backends, command_line
+from launcher import backends, command_line, endpoint_requests
 from launcher.endpoint import EndpointClient
 from launcher.errors import SettingsError
 from launcher.requests import SERVING_IMAGE
@@ -50,7 +50,7 @@ def from_pytorch(job: Path) -> Answers:
 def from_endpoint(backend: backends.Backend, job: Path, data: Path, files: Iterable[str]) -> Answers:
     """Ask an endpoint that serves the job's model."""
     files = list(files)
-    requests = command.endpoint_requests(SERVING_IMAGE, job / "output/model.tar.gz")
+    requests = endpoint_requests.on_this_machine(SERVING_IMAGE, job / "output/model.tar.gz")
     requests[0]["PrimaryContainer"].setdefault("Environment", {}).update(FULL)
     with (
         backend.deploy(*requests, port=0, on_line=lambda _: None) as running,

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from launcher import arguments as command
-from launcher import backends, command_line
+from launcher import backends, command_line, endpoint_requests
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -31,7 +31,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     """Serve in the foreground."""
     arguments = parse_arguments()
-    model, config, endpoint = command.endpoint_requests(arguments.serve_image, arguments.model)
+    model, config, endpoint = endpoint_requests.on_this_machine(arguments.serve_image, arguments.model)
     if arguments.dry_run:
         operations = ("CreateModel", "CreateEndpointConfig", "CreateEndpoint")
         command.show(list(zip(operations, (model, config, endpoint), strict=True)))

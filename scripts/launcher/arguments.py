@@ -6,7 +6,7 @@ A hyperparameter that is not given is not sent: the trainer's defaults are the o
 import argparse
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,23 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpF
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         return super()._get_help_string(action) if action.default or action.default == 0 else action.help
+
+
+def parse_given(
+    parser: argparse.ArgumentParser, line: Sequence[str] | None = None
+) -> tuple[argparse.Namespace, set[str]]:
+    """Read the command line; returns the names of what it gives, too: all else has its default."""
+    defaults = vars(parser.parse_args([]))
+    nothing = argparse.Namespace(**dict.fromkeys(defaults))  # so that argparse fills no default in
+    values = vars(parser.parse_args(line, nothing))
+    given = {name: value for name, value in values.items() if value is not None}
+    return argparse.Namespace(**defaults | given), set(given)
+
+
+def flags(parser: argparse.ArgumentParser, names: Collection[str]) -> str:
+    """Return the options of these names, as a person writes them."""
+    options = {action.dest: action.option_strings[0] for action in parser._actions if action.option_strings}
+    return ", ".join(sorted(options[name] for name in names))
 
 
 def add_backend(to: argparse.ArgumentParser, *more: str) -> None:
@@ -253,18 +270,6 @@ def debugging_request(arguments: argparse.Namespace) -> dict[str, Any]:
         managed_rules_in=aws.region() if arguments.managed_rules else None,
     )
     return {"debug_hook": parts.hook, "debug_rules": parts.rules, "profiler": parts.profiler}
-
-
-def endpoint_requests(image: str, archive: Path) -> tuple[Request, Request, Request]:
-    """Return the CreateModel, CreateEndpointConfig and CreateEndpoint requests that serve one archive."""
-    name = jobs.new_name("dog-breeds-endpoint")
-    return (
-        requests.validate(
-            "CreateModel", requests.model(name=name, image=image, model_data=archive.resolve().as_uri())
-        ),
-        requests.validate("CreateEndpointConfig", requests.endpoint_config(name=name, model_name=name)),
-        requests.validate("CreateEndpoint", requests.endpoint(name=name, config_name=name)),
-    )
 
 
 def show(operations: Sequence[tuple[str, Request]]) -> None:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from launcher import arguments, command_line, evaluation, jobs
+from launcher import command_line, endpoint_requests, evaluation, jobs
 from launcher.backends import Backend
 from launcher.endpoint import EndpointClient
 from launcher.errors import WorkFailed
@@ -67,9 +67,9 @@ def run(
     with ExitStack() as stack:
         log = stack.enter_context((job.folder / "endpoint.log").open("w", encoding="utf-8", buffering=1))
         with stages.time("deploy"):
-            endpoint_requests = arguments.endpoint_requests(serve_image, job.archive)
+            requests = endpoint_requests.on_this_machine(serve_image, job.archive)
             endpoint = stack.enter_context(
-                backend.deploy(*endpoint_requests, port=0, on_line=lambda line: print(line, file=log))
+                backend.deploy(*requests, port=0, on_line=lambda line: print(line, file=log))
             )
             client = stack.enter_context(EndpointClient.connect(endpoint.url))
         with stages.time(f"ask about {len(classes)} pictures"):

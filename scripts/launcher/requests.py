@@ -96,46 +96,6 @@ def _channel(name: str, uri: str) -> Request:
     return {"ChannelName": name, "DataSource": {"S3DataSource": source}}
 
 
-def model(
-    *,
-    name: str,
-    image: str,
-    model_data: str,
-    role: str = LOCAL_ROLE,
-    environment: Mapping[str, str] | None = None,
-) -> Request:
-    """Build a CreateModel request; `model_data` is the URI of a model.tar.gz."""
-    return {
-        "ModelName": name,
-        "PrimaryContainer": {
-            "Image": image,
-            "ModelDataUrl": model_data,
-            "Environment": dict(environment or {}),
-        },
-        "ExecutionRoleArn": role,
-        "EnableNetworkIsolation": True,
-    }
-
-
-def endpoint_config(
-    *, name: str, model_name: str, instance_type: str = "ml.m5.large", startup_seconds: int = 480
-) -> Request:
-    """Build a CreateEndpointConfig request: one variant on one instance, healthy within `startup_seconds`."""
-    variant = {
-        "VariantName": "AllTraffic",
-        "ModelName": model_name,
-        "InitialInstanceCount": 1,
-        "InstanceType": instance_type,
-        "ContainerStartupHealthCheckTimeoutInSeconds": startup_seconds,
-    }
-    return {"EndpointConfigName": name, "ProductionVariants": [variant]}
-
-
-def endpoint(*, name: str, config_name: str) -> Request:
-    """Build a CreateEndpoint request."""
-    return {"EndpointName": name, "EndpointConfigName": config_name}
-
-
 def encode_hyperparameters(values: Mapping[str, Json]) -> dict[str, str]:
     """Write hyperparameters as the API takes them: every value JSON-encoded, as SageMaker's SDK does.
 

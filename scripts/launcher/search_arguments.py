@@ -16,7 +16,6 @@ STORAGE = "SEARCH_STORAGE"  # in the environment a password is in no process lis
 # What goes with a request that is there already, whatever it holds: where it is carried out.
 _PLACE = {"backend", "output", "storage"}
 _BESIDE = {"request": _PLACE | {"job_name", "dry_run"}, "attach": _PLACE, "stop": _PLACE}
-_FLAGS = {"train_image": "--image"}  # where it is not the argument's own name
 
 
 def add(to: argparse.ArgumentParser) -> None:
@@ -59,15 +58,12 @@ def _add_aws(to: argparse.ArgumentParser) -> None:
 
 def parse(parser: argparse.ArgumentParser, line: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; raises SettingsError for options that --request, --attach or --stop ignore."""
-    defaults = vars(parser.parse_args([]))
-    nothing = argparse.Namespace(**dict.fromkeys(defaults))  # so that argparse fills no default in
-    values = vars(parser.parse_args(line, nothing))
-    given = {name: value for name, value in values.items() if value is not None}
-    for start in _BESIDE.keys() & given.keys():
-        if others := given.keys() - _BESIDE[start] - {start}:
-            flags = ", ".join(sorted(_FLAGS.get(each, f"--{each.replace('_', '-')}") for each in others))
+    values, given = arguments.parse_given(parser, line)
+    for start in _BESIDE.keys() & given:
+        if others := given - _BESIDE[start] - {start}:
+            flags = arguments.flags(parser, others)
             raise SettingsError(f"--{start} excludes {flags}: the request is there already")
-    return argparse.Namespace(**defaults | given)
+    return values
 
 
 def _needed(value: str | None, flag: str) -> str:

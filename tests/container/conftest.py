@@ -7,7 +7,7 @@ import pytest
 from docker.models.containers import Container
 from project import SERVE, DemoRun, run_make
 
-from launcher.arguments import endpoint_requests
+from launcher import endpoint_requests
 from launcher.docker_backend import LABEL, DockerBackend
 from launcher.hosting import RunningEndpoint
 
@@ -47,6 +47,6 @@ def containers(engine: docker.DockerClient) -> Iterator[list[Container]]:
 @pytest.fixture(scope="session")
 def endpoint(demo: DemoRun) -> Iterator[RunningEndpoint]:
     """The demo's model behind an endpoint in a container."""
-    requests = endpoint_requests(SERVE, demo.job / "output/model.tar.gz")
+    requests = endpoint_requests.on_this_machine(SERVE, demo.job / "output/model.tar.gz")
     with DockerBackend().deploy(*requests, port=0, on_line=lambda _: None) as running:
         yield running

@@ -24,7 +24,7 @@ import httpx
 import pytest
 from docker.errors import DockerException
 
-from launcher import jobs, requests
+from launcher import endpoint_requests, jobs, requests
 from launcher.docker_backend import LABEL, DockerBackend
 from launcher.errors import SettingsError
 from launcher.hosting import EndpointFailed
@@ -389,9 +389,11 @@ def archive(tmp_path: Path) -> Path:
 def serving(image: str, archive: Path, **environment: str) -> list[requests.Request]:
     name = jobs.new_name(PREFIX)
     return [
-        requests.model(name=name, image=image, model_data=archive.as_uri(), environment=environment),
-        requests.endpoint_config(name=name, model_name=name, startup_seconds=60),
-        requests.endpoint(name=name, config_name=name),
+        endpoint_requests.model(name=name, image=image, model_data=archive.as_uri(), environment=environment),
+        endpoint_requests.endpoint_config(
+            name=name, variants=[endpoint_requests.variant(model_name=name, startup_seconds=60)]
+        ),
+        endpoint_requests.endpoint(name=name, config_name=name),
     ]
 
 
