@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -56,11 +56,21 @@ def explained(*, missing: str = "") -> Iterator[None]:
         raise WorkFailed(f"AWS cannot be reached: {error}") from None
 
 
+def unless_missing(call: Callable[..., dict[str, Any]], **parameters: Any) -> dict[str, Any] | None:
+    """Call an operation about one thing; returns None where there is no such thing."""
+    try:
+        return call(**parameters)
+    except ClientError as error:
+        if not _is_missing(error):
+            raise
+        return None
+
+
 def _is_missing(error: ClientError) -> bool:
     """Tell whether a name is not known: to SageMaker's operations that is mostly a wrong value."""
     code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
     named = code == "ValidationException" and re.search(r"could not find|not found", message, re.IGNORECASE)
-    return bool(named) or code.startswith("ResourceNotFound")
+    return bool(named) or code == "404" or code.startswith(("ResourceNotFound", "ObjectNotFound"))
 
 
 def _meaning(error: ClientError) -> Exception:

@@ -16,6 +16,7 @@ DEFAULT_FILE = Path(__file__).resolve().parents[2] / "config/settings.toml"
 Project = Annotated[str, StringConstraints(pattern=r"^[a-z0-9](-?[a-z0-9])*$", max_length=24)]
 AccountId = Annotated[str, StringConstraints(pattern=r"^(\d{12})?$")]
 RoleArn = Annotated[str, StringConstraints(pattern=r"^(arn:aws[a-z-]*:iam::\d{12}:role/.+)?$")]
+TopicArn = Annotated[str, StringConstraints(pattern=r"^(arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:.+)?$")]
 InstanceType = Annotated[str, StringConstraints(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")]
 
 
@@ -77,10 +78,29 @@ class Training(Section):
 
 
 class Endpoint(Section):
-    """What an endpoint runs on."""
+    """What an endpoint runs on, and how it is changed and scaled."""
 
     instance_type: InstanceType = "ml.m5.large"
     instances: PositiveInt = 1
+    startup_seconds: int = Field(default=480, ge=60, le=3_600)
+    serverless_memory_mb: Literal[1024, 2048, 3072, 4096, 5120, 6144] = 2048
+    serverless_concurrency: int = Field(default=5, ge=1, le=200)
+    async_concurrency: int = Field(default=4, ge=1, le=1_000)
+    success_topic: TopicArn = ""
+    error_topic: TopicArn = ""
+    shift_wait_seconds: int = Field(default=300, ge=0, le=3_600)
+    bake_seconds: int = Field(default=300, ge=0, le=3_600)
+    min_instances: PositiveInt = 1
+    max_instances: PositiveInt = 4
+    scale_out_seconds: int = Field(default=60, ge=0)
+    scale_in_seconds: int = Field(default=300, ge=0)
+    timezone: str = "UTC"
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.min_instances > self.max_instances:
+            raise ValueError("min-instances is above max-instances")
+        return self
 
 
 class Settings(Section):

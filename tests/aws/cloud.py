@@ -7,9 +7,10 @@ as they are, as processes of their own.
 """
 
 import json
+import random
 import re
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
@@ -60,6 +61,7 @@ class Call:
     operation: str
     path: str
     body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)  # by their names in lower case
 
     @property
     def action(self) -> str:
@@ -113,7 +115,8 @@ class Cloud:
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.replies: dict[str, Reply] = {}
-        self.endpoints: dict[str, str] = {}  # a SageMaker endpoint's name → the URL of a server that answers
+        # A SageMaker endpoint's name, or <name>/<variant> → the URL of a server that answers.
+        self.endpoints: dict[str, str] = {}
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._server = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=_Quiet)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
@@ -146,7 +149,7 @@ class Cloud:
         self.calls.append(call)
         reply = self.replies.get(call.action)
         try:
-            answer = (reply(call) if reply else None) or self._invoked(call, environ)
+            answer = (reply(call) if reply else None) or self._invoked(call)
         except CutError:
             return []  # no status line: the server closes the connection
         if answer is not None:
@@ -155,23 +158,31 @@ class Cloud:
             return self._pruned(environ, start)
         return self._moto(environ, start)
 
-    def _invoked(self, call: Call, environ: Environ) -> Answer | None:
-        """Pass InvokeEndpoint on to the server that stands for the endpoint."""
-        name = call.path.split("/")[2] if call.operation == "InvokeEndpoint" else ""
-        if name not in self.endpoints:
+    def _invoked(self, call: Call) -> Answer | None:
+        """Pass InvokeEndpoint on to the server that stands for the endpoint, or for one of its variants."""
+        if call.operation != "InvokeEndpoint":
             return None
-        headers = {
-            "Content-Type": environ.get("CONTENT_TYPE", ""),
-            "Accept": environ.get("HTTP_ACCEPT", "*/*"),
-            "X-Amzn-SageMaker-Custom-Attributes": environ.get("HTTP_X_AMZN_SAGEMAKER_CUSTOM_ATTRIBUTES", ""),
-        }
-        answer = httpx.post(f"{self.endpoints[name]}/invocations", content=call.body, headers=headers)
-        variant = environ.get("HTTP_X_AMZN_SAGEMAKER_TARGET_VARIANT", "AllTraffic")
+        name = call.path.split("/")[2]
+        variants = {
+            key.removeprefix(f"{name}/"): url
+            for key, url in self.endpoints.items()
+            if key.startswith(f"{name}/")
+        } or {"AllTraffic": self.endpoints.get(name, "")}
+        variant = call.headers.get("x-amzn-sagemaker-target-variant") or random.choice([*variants])
+        if not variants.get(variant):
+            return Answer({"message": f"Variant {variant} not found"}, 400, _kind("ValidationError"))
+        passed = (
+            "content-type",
+            "accept",
+            *(name for name in call.headers if name.startswith("x-amzn-sage")),
+        )
+        headers = {name: call.headers[name] for name in passed if name in call.headers}
+        answer = httpx.post(f"{variants[variant]}/invocations", content=call.body, headers=headers)
         if answer.is_success:
             named = {"x-Amzn-Invoked-Production-Variant": variant}
             return Answer(answer.content, headers=named | {"Content-Type": answer.headers["Content-Type"]})
         failed = {"OriginalStatusCode": answer.status_code, "OriginalMessage": answer.text}
-        return Answer(failed, 424, {"x-amzn-errortype": "ModelError"})
+        return Answer(failed, 424, _kind("ModelError"))
 
     def _pruned(self, environ: Environ, start: StartResponse) -> Iterable[bytes]:
         """Let moto answer, and leave out the structures that it returns empty or as null."""
@@ -206,7 +217,13 @@ def _read(environ: Environ) -> Call | None:
     body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
     environ["wsgi.input"] = BytesIO(body)
     service, path = signed[1].lower(), environ["PATH_INFO"]
-    return Call(service, _operation(service, path, environ, body), path, body)
+    names = {name: name.removeprefix("HTTP_").replace("_", "-").lower() for name in environ}
+    headers = {
+        named: str(environ[name])
+        for name, named in names.items()
+        if name.startswith("HTTP_") or name == "CONTENT_TYPE"
+    }
+    return Call(service, _operation(service, path, environ, body), path, body, headers)
 
 
 def _operation(service: str, path: str, environ: Environ, body: bytes) -> str:
@@ -227,6 +244,11 @@ def _s3_operation(path: str, method: str, query: str) -> str:
             return S3_BY_QUERY[name][method]
     is_object = path.strip("/").count("/") > 0
     return (S3_OBJECT if is_object else S3_BUCKET)[method]
+
+
+def _kind(name: str) -> dict[str, str]:
+    """The header by which services of the REST protocols name an error."""
+    return {"x-amzn-errortype": name}
 
 
 def _send(answer: Answer, start: StartResponse) -> Iterable[bytes]:

@@ -1,0 +1,322 @@
+"""An endpoint of SageMaker: made or updated as a deployment has it, waited for, removed with all of its own.
+
+Called by deploy.py. The requests are those of `deployment`; whatever ends a wait, the work goes on at AWS,
+and it is said what that is and how to end it.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from launcher import aws, aws_log, waiting
+from launcher.account import Account
+from launcher.aws_scaling import AwsScaling
+from launcher.deployment import ENDPOINT_TAG, Deployment, Operations
+from launcher.errors import SettingsError, WorkFailed
+from launcher.requests import Request
+
+Description = dict[str, Any]
+LOG_GROUP = "/aws/sagemaker/Endpoints/{}"
+_BUSY = {"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"}
+
+
+class AwsEndpoint:
+    """One endpoint of the account, there or not."""
+
+    def __init__(self, name: str, account: Account, say: Callable[[str], None]) -> None:
+        self.name = name
+        self._account = account
+        self._say = say
+        self._sagemaker = account.client("sagemaker")
+        self._scaling = AwsScaling(name, account)
+        self._began = time.time()
+
+    def describe(self) -> Description | None:
+        """Return what AWS says of it; None where there is none."""
+        with aws.explained():
+            return aws.unless_missing(self._sagemaker.describe_endpoint, EndpointName=self.name)
+
+    # ── made and updated ──────────────────────────────────────────────────────────────────────────────
+
+    def deploy(self, plan: Deployment) -> Description:
+        """Make the endpoint, or update the one that is there, and wait until it answers.
+
+        Raises SettingsError while it is being changed, and WorkFailed, with its log, when the new one does
+        not start or an update was rolled back.
+        """
+        there = self._ready(plan)
+        self._prepare(plan, there)
+        self._send(plan, there)
+        with self._goes_on():
+            found = self._wait()
+        found = self._successful(found, plan)
+        with self._goes_on():
+            self.scale(plan.scaling)
+            self._remove_all_but(plan)
+        return found
+
+    def _ready(self, plan: Deployment) -> Description | None:
+        """Return the endpoint that is to be updated; None where one is to be made."""
+        config = plan.config["EndpointConfigName"]
+        with aws.explained():
+            if aws.unless_missing(self._sagemaker.describe_endpoint_config, EndpointConfigName=config):
+                raise SettingsError(f"there is a configuration {config} already: choose another --version")
+        there = self.describe()
+        if there and there["EndpointStatus"] == "Deleting":
+            there = self._wait()
+        if there and there["EndpointStatus"] == "Failed":
+            self._say(f"{self.name} has failed before: it is removed and made anew")
+            self._delete_it()
+            there = None
+        if there is None:
+            self._say(f"there is no endpoint {self.name} yet: it is made")
+            return None
+        if (status := there["EndpointStatus"]) in _BUSY:
+            raise SettingsError(f"{self.name} is {status} already: --attach {self.name} waits for it")
+        if status != "InService":
+            raise SettingsError(f"{self.name} is {status}: --delete {self.name} first")
+        self._say(f"{self.name} is there, with {there['EndpointConfigName']}: it is updated")
+        return there
+
+    def _prepare(self, plan: Deployment, there: Description | None) -> None:
+        """Make models and configuration, which cost nothing; none of them is left when one is refused."""
+        try:
+            with aws.explained():
+                for model in plan.models:
+                    self._sagemaker.create_model(**model)
+                self._sagemaker.create_endpoint_config(**plan.config)
+            if there:
+                self._release(plan, there)
+        except BaseException as ending:
+            self._unmake(plan, ending)
+            raise
+
+    def _send(self, plan: Deployment, there: Description | None) -> None:
+        """Send the request from which on it costs; whether it has arrived is not known before its answer."""
+        call = self._sagemaker.update_endpoint if there else self._sagemaker.create_endpoint
+        refused = False
+        try:
+            with aws.explained():
+                try:
+                    call(**plan.update if there else plan.create)
+                except ClientError:
+                    refused = not self._has_begun(
+                        plan
+                    )  # an answer may get lost, and the request be sent again
+                    if refused:
+                        raise
+        except (KeyboardInterrupt, SystemExit, SettingsError, WorkFailed) as ending:
+            if refused:
+                self._unmake(plan, ending)
+            else:
+                ending.add_note(
+                    f"{self.name} may have been begun, and costs then: --attach {self.name} looks, "
+                    f"--delete {self.name} removes it"
+                )
+            raise
+
+    def _has_begun(self, plan: Deployment) -> bool:
+        there = aws.unless_missing(self._sagemaker.describe_endpoint, EndpointName=self.name) or {}
+        configs = {
+            each.get("EndpointConfigName") for each in (there, there.get("PendingDeploymentSummary", {}))
+        }
+        return plan.config["EndpointConfigName"] in configs
+
+    def variants(self, there: Description) -> dict[str, Request]:
+        """Return the variants of an endpoint, as its configuration has them."""
+        with aws.explained():
+            config = self._sagemaker.describe_endpoint_config(EndpointConfigName=there["EndpointConfigName"])
+        return {each["VariantName"]: each for each in config["ProductionVariants"]}
+
+    def _release(self, plan: Deployment, there: Description) -> None:
+        """End the scaling of variants whose instances change: an update of theirs would be refused."""
+        types = {name: each.get("InstanceType") for name, each in self.variants(there).items()}
+        scaled = self._scaling.variants()
+        changed = {name for name in scaled if plan.scaled.get(name) != types.get(name, "")}
+        if changed:
+            self._scaling.end(changed)
+            self._say(f"{self.name}: {', '.join(sorted(changed))} not scaled any more")
+
+    def _successful(self, found: Description | None, plan: Deployment) -> Description:
+        """Return the endpoint if it answers with the plan's configuration; else raises WorkFailed."""
+        if found is None:
+            failure = WorkFailed(f"{self.name} was deleted by somebody else meanwhile")
+            self._unmake(plan, failure)
+            raise failure
+        config = found["EndpointConfigName"]
+        if found["EndpointStatus"] != "InService":
+            raise self._failed(
+                found,
+                f"{self.name} is left, {found['EndpointStatus']}, with its models and configuration: "
+                f"--delete {self.name} removes them, and the next deployment makes it anew",
+            )
+        if config != plan.config["EndpointConfigName"]:
+            failure = self._failed(
+                found, f"the update was rolled back: {self.name} goes on with {config}, and costs what it did"
+            )
+            self._unmake(plan, failure)
+            raise failure
+        return found
+
+    def _failed(self, found: Description, left: str) -> WorkFailed:
+        """Return why an endpoint has failed, the end of its log, and what is left of it."""
+        reason = found.get("FailureReason", "AWS gives no reason")
+        log = aws_log.last_lines(self._account, LOG_GROUP.format(self.name), self._began)
+        return WorkFailed("\n".join([f"{self.name}: {reason}", *log, left]))
+
+    def scale(self, operations: Operations) -> None:
+        """Scale as a deployment has it."""
+        if operations:
+            self._scaling.set(operations)
+            self._say(f"{self.name} is scaled: {', '.join(_shown(operations))}")
+
+    # ── waited for ────────────────────────────────────────────────────────────────────────────────────
+
+    def attach(self) -> Description:
+        """Wait for an endpoint that somebody has begun; raises SettingsError where there is none."""
+        with self._goes_on():
+            found = self._wait()
+        if found is None:
+            raise SettingsError(f"there is no endpoint {self.name} in this account and region")
+        if found["EndpointStatus"] != "InService":
+            self._began = found["CreationTime"].timestamp()
+            raise self._failed(
+                found, f"{self.name} is left, {found['EndpointStatus']}: --delete {self.name} removes it"
+            )
+        return found
+
+    def _wait(self) -> Description | None:
+        """Wait while it is being changed, and return what became of it."""
+        with waiting.Waiting(self._say) as shown:
+            for _ in waiting.looks():
+                found = self.describe()
+                if found is None or found["EndpointStatus"] not in _BUSY:
+                    return found
+                shown.show(_progress(found))
+        raise AssertionError("looks() does not end")
+
+    @contextmanager
+    def _goes_on(self) -> Iterator[None]:
+        """Say what goes on at AWS where the wait for it ends early."""
+        try:
+            yield
+        except (KeyboardInterrupt, SystemExit, SettingsError, WorkFailed) as ending:
+            ending.add_note(
+                f"{self.name} goes on at AWS and costs until it is removed: --attach {self.name} waits for "
+                f"it (with the --scale-… options again, not set yet), --delete {self.name} removes it"
+            )
+            raise
+
+    # ── removed ───────────────────────────────────────────────────────────────────────────────────────
+
+    def delete(self) -> None:
+        """Remove the endpoint, its scaling, and the models and configurations that were made for it.
+
+        Raises SettingsError where there is nothing of it.
+        """
+        try:
+            scaled = self._scaling.variants()
+            self._scaling.end(scaled)
+            there = self.describe()
+            if there:
+                self._delete_it()
+            removed = self._remove_all_but(None)
+        except (KeyboardInterrupt, SystemExit, SettingsError, WorkFailed) as ending:
+            ending.add_note(f"what is left of {self.name} may cost: --delete {self.name} goes on")
+            raise
+        if not (there or scaled or removed):
+            raise SettingsError(f"there is nothing of an endpoint {self.name} in this account and region")
+        self._say(
+            f"{self.name} is gone; what it has logged ({LOG_GROUP.format(self.name)}) "
+            f"and left in s3://{self._account.bucket} stays"
+        )
+
+    def _delete_it(self) -> None:
+        with aws.explained():
+            aws.unless_missing(self._sagemaker.delete_endpoint, EndpointName=self.name)
+        self._wait()
+
+    def _unmake(self, plan: Deployment, ending: BaseException) -> None:
+        """Remove a plan's configuration and models, as far as they were made; notes what cannot be."""
+        try:
+            self._remove_config(plan.config["EndpointConfigName"])
+            for model in plan.models:
+                self._remove_model(model["ModelName"])
+        except (SettingsError, WorkFailed) as left:
+            name = plan.config["EndpointConfigName"]
+            ending.add_note(f"the configuration {name} and its models are left, which cost nothing: {left}")
+
+    def _remove_all_but(self, plan: Deployment | None) -> list[str]:
+        """Remove the configurations and models that earlier deployments have made; returns their names."""
+        kept = (
+            {plan.config["EndpointConfigName"], *(each["ModelName"] for each in plan.models)}
+            if plan
+            else set()
+        )
+        configs = self._own("list_endpoint_configs", "EndpointConfigs", "EndpointConfig", kept)
+        models = self._own("list_models", "Models", "Model", kept)
+        for name in configs:
+            self._remove_config(name)
+        for name in models:
+            self._remove_model(name)
+        if configs or models:
+            self._say(f"removed: {', '.join([*configs, *models])}")
+        return [*configs, *models]
+
+    def _own(self, operation: str, of: str, kind: str, kept: set[str]) -> list[str]:
+        """Return the names of what was made for this endpoint: its name alone may begin another's, too."""
+        own = {"Key": ENDPOINT_TAG, "Value": self.name}
+        with aws.explained():
+            pages = self._sagemaker.get_paginator(operation).paginate(NameContains=self.name)
+            found = {each[f"{kind}Name"]: each[f"{kind}Arn"] for page in pages for each in page[of]}
+            return [
+                name
+                for name, arn in found.items()
+                if name not in kept and own in self._sagemaker.list_tags(ResourceArn=arn)["Tags"]
+            ]
+
+    def _remove_config(self, name: str) -> None:
+        with aws.explained():
+            aws.unless_missing(self._sagemaker.delete_endpoint_config, EndpointConfigName=name)
+
+    def _remove_model(self, name: str) -> None:
+        with aws.explained():
+            aws.unless_missing(self._sagemaker.delete_model, ModelName=name)
+
+
+def _progress(found: Description) -> str:
+    """Say how an endpoint stands, in one line."""
+    pending = found.get("PendingDeploymentSummary", found).get("ProductionVariants", [])
+    return "; ".join([f"{found['EndpointName']} is {found['EndpointStatus']}", *map(_variant, pending)])
+
+
+def _variant(found: Description) -> str:
+    states = ", ".join(each["Status"] for each in found.get("VariantStatus", []))
+    count = found.get("CurrentInstanceCount")
+    wanted = found.get("DesiredInstanceCount")
+    parts = [states, f"{count} of {wanted} instances" if None not in (count, wanted) else ""]
+    return f"{found['VariantName']}: {', '.join(part for part in parts if part) or 'waiting'}"
+
+
+def _shown(operations: Operations) -> Iterator[str]:
+    """Say what scaling requests do, in a few words each."""
+    for operation, request in operations:
+        if operation == "RegisterScalableTarget":
+            variant = request["ResourceId"].rpartition("/")[2]
+            yield f"{variant} from {request['MinCapacity']} to {request['MaxCapacity']} instances"
+        elif operation == "PutScheduledAction":
+            yield f"{request['ScheduledActionName']} at {request['Schedule']}"
+
+
+def summary(found: Description) -> Iterator[str]:
+    """Say what an endpoint that answers has, a line for each variant."""
+    for each in found.get("ProductionVariants", []):
+        where = (
+            "serverless"
+            if each.get("CurrentServerlessConfig")
+            else f"{each.get('CurrentInstanceCount')} instances"
+        )
+        yield f"  {each['VariantName']}: weight {each.get('CurrentWeight', 1):g}, {where}"

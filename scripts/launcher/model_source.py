@@ -1,0 +1,84 @@
+"""Where a model that is to be served on SageMaker comes from: this machine, S3, or a training job there.
+
+Called by deploy.py. An archive of this machine is sent to the project's bucket under its SHA-256, so that the
+same model is sent once.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from launcher import aws, downloads, s3_upload
+from launcher.account import Account
+from launcher.errors import SettingsError
+
+ARCHIVE = "output/model.tar.gz"  # below a job's folder
+_JOB = re.compile(r"[A-Za-z0-9](-*[A-Za-z0-9]){0,62}")
+
+
+class ModelSource:
+    """Finds models; with `send` it sends those of this machine, else it says what would be sent."""
+
+    def __init__(self, account: Account, say: Callable[[str], None], *, send: bool) -> None:
+        self._account = account
+        self._say = say
+        self._send = send
+
+    def uri(self, model: str) -> str:
+        """Return the URI of a model: an archive or a job's folder, an s3:// URI, or a training job's name.
+
+        Raises SettingsError where there is none.
+        """
+        if "://" in model:
+            if not re.fullmatch(r"s3://[^/]+/.+", model):
+                raise SettingsError(f"{model}: a model is a file, a job's folder, a job's name or s3://…")
+            return model
+        path = Path(model)
+        archive = path / ARCHIVE if path.is_dir() else path
+        if archive.is_file():
+            return self._sent(archive)
+        if _JOB.fullmatch(model):
+            return self._of_job(model)
+        raise SettingsError(f"there is no model at {archive}: train one first (make train), or name another")
+
+    def _sent(self, archive: Path) -> str:
+        content = s3_upload.content_of(archive)
+        key = f"models/{content.sha256[:16]}/model.tar.gz"
+        uri = self._account.uri(key)
+        if not self._send:
+            return uri
+        client = self._account.client("s3")
+        with aws.explained():
+            there = aws.unless_missing(client.head_object, Bucket=self._account.bucket, Key=key)
+            if there and there["ContentLength"] == content.size:
+                self._say(f"{uri} is there already")
+                return uri
+            with downloads.byte_progress() as progress:
+                task = progress.add_task(archive.name, total=content.size)
+                client.upload_file(
+                    str(archive),
+                    self._account.bucket,
+                    key,
+                    ExtraArgs=s3_upload.encryption(self._account.settings.storage.kms_key),
+                    Callback=lambda count: progress.advance(task, count),
+                )
+        self._say(f"{archive} is now {uri}")
+        return uri
+
+    def _of_job(self, name: str) -> str:
+        client = self._account.client("sagemaker")
+        try:
+            with aws.explained():
+                job = aws.unless_missing(client.describe_training_job, TrainingJobName=name)
+        except SettingsError as error:
+            if self._send:
+                raise
+            self._say(f"where {name} has put its model is not known: {error}")
+            return self._account.uri(name, ARCHIVE)
+        if job is None:
+            raise SettingsError(
+                f"{name} is neither a file here nor a training job in this account and region"
+            )
+        if job["TrainingJobStatus"] != "Completed":
+            raise SettingsError(f"the training job {name} has no model: it is {job['TrainingJobStatus']}")
+        return str(job["ModelArtifacts"]["S3ModelArtifacts"])
