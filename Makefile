@@ -144,6 +144,9 @@ serve: setup ## an endpoint with MODEL on PORT, until Ctrl-C
 query: setup ## ask the endpoint on PORT about FILES
 	@$(PYTHON) scripts/invoke.py --url http://127.0.0.1:$(PORT) $(FILES)
 
+batch: setup ## name the breeds of a whole folder, FILES, in one file: predictions.csv
+	@$(PYTHON) scripts/batch_transform.py $(FILES) --backend $(RESOLVED) --model "$(MODEL)" --image dog-breeds-serve:$(TAG)
+
 ui: setup ## a page to try the endpoint on PORT with: drop a photograph, see its breeds, and why
 	@$(PYTHON) scripts/ui.py --port $(UI_PORT) $(if $(ENDPOINT),--endpoint-name "$(ENDPOINT)",--url http://127.0.0.1:$(PORT))
 
@@ -178,4 +181,4 @@ help: ## this list
 	@awk -f scripts/help.awk $(MAKEFILE_LIST)
 
 .PHONY: demo test setup setup-hpo setup-local-mode setup-dev data check-data upload weights lock base build build-train build-serve push \
-  train hpo serve query ui predict analyze lint format bench clean help
+  train hpo serve query batch ui predict analyze lint format bench clean help

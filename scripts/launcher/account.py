@@ -12,6 +12,7 @@ import boto3
 
 from launcher import aws
 from launcher.errors import SettingsError
+from launcher.requests import Request
 from launcher.settings import Settings
 
 PROJECT_TAG = "project"  # by which everything of a project is found again
@@ -81,6 +82,14 @@ class Account:
     @property
     def _domain(self) -> str:
         return "amazonaws.com.cn" if self.region.startswith("cn-") else "amazonaws.com"
+
+    @property
+    def vpc(self) -> Request | None:
+        """The network of jobs and endpoints, as the API takes it; None is SageMaker's own."""
+        network = self.settings.network
+        if not network.subnets:
+            return None
+        return {"Subnets": list(network.subnets), "SecurityGroupIds": list(network.security_groups)}
 
     @property
     def tags(self) -> list[dict[str, str]]:

@@ -103,16 +103,14 @@ def _model_name(version: str, variant: Named) -> str:
 
 def _model(name: str, archive: str, given: argparse.Namespace, account: Account) -> Request:
     """A serverless endpoint has neither a VPC nor an isolated network."""
-    network = account.settings.network
-    vpc = {"Subnets": list(network.subnets), "SecurityGroupIds": list(network.security_groups)}
     return endpoint_requests.model(
         name=name,
         image=given.serve_image or account.image("serve"),
         model_data=archive,
         role=account.role,
         several=bool(given.multi_model),
-        isolation=network.isolation and not given.serverless,
-        vpc=vpc if network.subnets and not given.serverless else None,
+        isolation=account.settings.network.isolation and not given.serverless,
+        vpc=None if given.serverless else account.vpc,
         tags=tags_of(account, name_of(given, account)),
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from launcher import jobs, requests
-from launcher.requests import LOCAL_ROLE, Request
+from launcher.requests import LOCAL_ROLE, Request, given
 
 ONLY_VARIANT = "AllTraffic"  # the name that the platform's own tools give an endpoint's only variant
 STARTUP_SECONDS = 480
@@ -40,7 +40,7 @@ def model(
         "ExecutionRoleArn": role,
         "EnableNetworkIsolation": isolation,
     }
-    return request | _given(VpcConfig=vpc, Tags=list(tags))
+    return request | given(VpcConfig=vpc, Tags=list(tags))
 
 
 def variant(
@@ -81,7 +81,7 @@ def endpoint_config(
 ) -> Request:
     """Build a CreateEndpointConfig request; `queue` makes the endpoint an asynchronous one."""
     request = {"EndpointConfigName": name, "ProductionVariants": list(variants)}
-    return request | _given(
+    return request | given(
         ShadowProductionVariants=list(shadows),
         DataCaptureConfig=capture,
         AsyncInferenceConfig=queue,
@@ -102,7 +102,7 @@ def capture(*, percent: int, uri: str, kms_key: str = "") -> Request:
         "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
         "CaptureContentTypeHeader": {"JsonContentTypes": ["application/json"]},
     }
-    return request | _given(KmsKeyId=kms_key)
+    return request | given(KmsKeyId=kms_key)
 
 
 def queue(
@@ -118,11 +118,11 @@ def queue(
 
     `concurrency` is how many requests an instance gets at a time.
     """
-    topics = _given(SuccessTopic=success_topic, ErrorTopic=error_topic)
+    topics = given(SuccessTopic=success_topic, ErrorTopic=error_topic)
     places = {"S3OutputPath": output, "S3FailurePath": failures}
     return {
         "ClientConfig": {"MaxConcurrentInvocationsPerInstance": concurrency},
-        "OutputConfig": places | _given(NotificationConfig=topics, KmsKeyId=kms_key),
+        "OutputConfig": places | given(NotificationConfig=topics, KmsKeyId=kms_key),
     }
 
 
@@ -131,7 +131,7 @@ def endpoint(
 ) -> Request:
     """Build a CreateEndpoint request."""
     request = {"EndpointName": name, "EndpointConfigName": config_name}
-    return request | _given(DeploymentConfig=deployment, Tags=list(tags))
+    return request | given(DeploymentConfig=deployment, Tags=list(tags))
 
 
 def update(
@@ -145,7 +145,7 @@ def update(
             "RetainAllVariantProperties": True,
             "ExcludeRetainedVariantProperties": [{"VariantPropertyType": each} for each in stated],
         }
-    return request | _given(DeploymentConfig=deployment)
+    return request | given(DeploymentConfig=deployment)
 
 
 def traffic_shift(
@@ -178,22 +178,20 @@ def traffic_shift(
         "MaximumExecutionTimeoutInSeconds": min(needed, MAX_TRAFFIC_SECONDS),
     }
     rollback = {"Alarms": [{"AlarmName": name} for name in alarms]} if alarms else None
-    return {"BlueGreenUpdatePolicy": policy} | _given(AutoRollbackConfiguration=rollback)
+    return {"BlueGreenUpdatePolicy": policy} | given(AutoRollbackConfiguration=rollback)
 
 
-def on_this_machine(image: str, archive: Path, name: str | None = None) -> tuple[Request, Request, Request]:
+def on_this_machine(
+    image: str, archive: Path, name: str | None = None, *, environment: Mapping[str, str] | None = None
+) -> tuple[Request, Request, Request]:
     """Return the requests that make a model, a configuration and an endpoint of one archive here."""
     name = name or jobs.new_name("dog-breeds-endpoint")
     variants = [variant(model_name=name)]
+    data = archive.resolve().as_uri()
     return (
         requests.validate(
-            "CreateModel", model(name=name, image=image, model_data=archive.resolve().as_uri())
+            "CreateModel", model(name=name, image=image, model_data=data, environment=environment)
         ),
         requests.validate("CreateEndpointConfig", endpoint_config(name=name, variants=variants)),
         requests.validate("CreateEndpoint", endpoint(name=name, config_name=name)),
     )
-
-
-def _given(**parts: Request | Sequence[Request] | str | None) -> Request:
-    """Leave out what is empty."""
-    return {key: part for key, part in parts.items() if part}

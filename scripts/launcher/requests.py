@@ -96,6 +96,11 @@ def _channel(name: str, uri: str) -> Request:
     return {"ChannelName": name, "DataSource": {"S3DataSource": source}}
 
 
+def given(**parts: Request | Sequence[Request] | str | None) -> Request:
+    """Return the parts of a request that are not empty."""
+    return {key: part for key, part in parts.items() if part}
+
+
 def encode_hyperparameters(values: Mapping[str, Json]) -> dict[str, str]:
     """Write hyperparameters as the API takes them: every value JSON-encoded, as SageMaker's SDK does.
 

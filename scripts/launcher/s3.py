@@ -51,6 +51,11 @@ class Prefix:
                 return None
         return body
 
+    def write(self, name: str, content: bytes, extra: Mapping[str, str]) -> None:
+        """Make a small file; `extra` is what boto3 takes besides, such as its encryption."""
+        with aws.explained():
+            self.client.put_object(Bucket=self.bucket, Key=self.key(name), Body=content, **extra)
+
     def remove(self, names: Sequence[str]) -> None:
         """Delete files by their names below the prefix, a thousand at a time."""
         keys = [{"Key": self.key(name)} for name in names]

@@ -131,10 +131,7 @@ class Copy:
     def _save(self, there: Mapping[str, Content], *, complete: bool) -> None:
         files = {name: asdict(there[name]) for name in sorted(there)}
         body = json.dumps({"complete": complete, "files": files}, indent=1).encode()
-        with aws.explained():
-            self.prefix.client.put_object(
-                Bucket=self.prefix.bucket, Key=self.prefix.key(MANIFEST), Body=body, **self._extra
-            )
+        self.prefix.write(MANIFEST, body, self._extra)
 
 
 def contents(folder: Path, files: Iterable[str]) -> dict[str, Content]:

@@ -125,5 +125,6 @@ def test_every_flag_is_in_a_case(script: str, monkeypatch: pytest.MonkeyPatch) -
 
 # What changes no request, and is tested where it matters.
 _NOT_IN_REQUESTS: dict[str, set[str]] = {
+    "batch_transform": {"--attach", "--stop"},  # of a job that another command has started
     "deploy": {"--attach"},  # waits for what another command has sent
 }
