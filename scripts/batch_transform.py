@@ -6,8 +6,8 @@
   python scripts/batch_transform.py --backend aws --attach dog-breeds-batch-…      # after Ctrl-C
   python scripts/batch_transform.py --backend aws --stop dog-breeds-batch-…
 
-One line a picture, with its name, in predictions.csv or .jsonl; a picture that cannot be read has an error there, and
-the others are answered all the same. Where it lies is the last line on stdout.
+One line a picture, with its name, in predictions.csv or .jsonl; a picture that cannot be read has an error
+there, and the others are answered all the same. Where it lies is the last line on stdout.
 Exit codes: 0 done; 1 the job failed, or some pictures have an error; 2 a setting is wrong.
 """
 

@@ -57,7 +57,7 @@ class AwsTransform:
     def follow(self) -> dict[str, Any]:
         """Wait until the job has ended and return its description.
 
-        Raises SettingsError when there is none, and WorkFailed, with its reason first, when it did not succeed.
+        Raises SettingsError when there is none, and WorkFailed, its reason first, when it did not succeed.
         """
         with self._mentioned("runs on"), Waiting(self._say) as waiting:
             description = self._wait(waiting)

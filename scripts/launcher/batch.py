@@ -1,7 +1,7 @@
 """The predictions of a batch transform job, joined with the names of the pictures, in one file.
 
-Called by `batch_transform.py`. A job answers each picture in a file of its own, `<name>.out`, in the media type
-that it was asked for; `answers` does on this machine what the platform does there.
+Called by `batch_transform.py`. A job answers each picture in a file of its own, `<name>.out`, in the media
+type that it was asked for; `answers` does on this machine what the platform does there.
 """
 
 import csv

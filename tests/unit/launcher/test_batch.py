@@ -42,8 +42,10 @@ def test_every_picture_has_a_line_and_a_bad_one_an_error(
     archive: Path, photographs: Path, tmp_path: Path, form: str
 ) -> None:
     done = subprocess.run(
-        [sys.executable, SCRIPT, photographs, "--backend", "process", "--model", archive]
-        + ["--format", form, "--output", tmp_path / "out"],
+        [
+            *(sys.executable, SCRIPT, photographs, "--backend", "process", "--model", archive),
+            *("--format", form, "--output", tmp_path / "out"),
+        ],
         env=os.environ | {"SAGEMAKER_MODEL_SERVER_WORKERS": "1"},
         capture_output=True,
         text=True,
