@@ -45,10 +45,13 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpF
 
 
 def parse_given(
-    parser: argparse.ArgumentParser, line: Sequence[str] | None = None
+    parser: argparse.ArgumentParser, line: Sequence[str] | None = None, *, needed: Sequence[str] = ()
 ) -> tuple[argparse.Namespace, set[str]]:
-    """Read the command line; returns the names of what it gives, too: all else has its default."""
-    defaults = vars(parser.parse_args([]))
+    """Read the command line; returns the names of what it gives, too: all else has its default.
+
+    `needed` is what stands for arguments without a default.
+    """
+    defaults = vars(parser.parse_args(needed))
     nothing = argparse.Namespace(**dict.fromkeys(defaults))  # so that argparse fills no default in
     values = vars(parser.parse_args(line, nothing))
     given = {name: value for name, value in values.items() if value is not None}
@@ -83,7 +86,7 @@ def account_of(arguments: argparse.Namespace) -> Account:
 
     Raises SettingsError naming each wrong key of the file.
     """
-    guess = command_line.tell if arguments.dry_run else None
+    guess = command_line.tell if getattr(arguments, "dry_run", False) else None
     return Account(settings.read(arguments.settings), guess=guess)
 
 

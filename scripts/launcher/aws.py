@@ -69,7 +69,9 @@ def unless_missing(call: Callable[..., dict[str, Any]], **parameters: Any) -> di
 def _is_missing(error: ClientError) -> bool:
     """Tell whether a name is not known: to SageMaker's operations that is mostly a wrong value."""
     code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
-    named = code == "ValidationException" and re.search(r"could not find|not found", message, re.IGNORECASE)
+    named = code in {"ValidationException", "ValidationError"} and re.search(
+        r"could not find|not found", message, re.IGNORECASE
+    )
     return bool(named) or code == "404" or code.startswith(("ResourceNotFound", "ObjectNotFound"))
 
 

@@ -1,14 +1,16 @@
-"""A client of the HTTP contract in docs/http.md, safe to use from several threads at once.
+"""Asking an endpoint about pictures, from several threads at once; a client of docs/http.md at a URL.
 
-Called by `invoke.py` and `demo.py`. A prediction changes nothing on the server, so a request that got no
-answer because the connection broke or the queue was full is sent again; one that was refused is not.
+Called by `invoke.py` and `demo.py`; `sagemaker_endpoint` has the clients of SageMaker's endpoints. A
+prediction changes nothing on the server, so a request that got no answer because the connection broke or the
+queue was full is sent again; one that was refused is not.
 """
 
 import json
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -34,8 +36,67 @@ class NoAnswer(WorkFailed):
 
 
 @dataclass(frozen=True)
-class EndpointClient:
+class Reply:
+    """What was answered: by which variant, where there are some, and after how many seconds."""
+
+    body: bytes
+    variant: str = ""
+    seconds: float | None = None
+
+
+class Client(ABC):
     """Asks one endpoint about pictures; use it as a context, so that its connections are closed."""
+
+    @abstractmethod
+    def ask(self, body: bytes, content_type: str, accept: str = JSON) -> Reply:
+        """Send one body.
+
+        With `application/x-npy` both ways this is the array contract: float32 (N, 3, S, S) in, logits
+        (N, classes) out. Raises Refused for 4xx, NoAnswer for everything else that is not an answer.
+        """
+
+    def close(self) -> None:  # noqa: B027 - not all have some
+        """Close its connections."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def predict(self, file: Path) -> list[Prediction]:
+        """Ask about one file: a picture, or an .npy of normalised ones, which has a prediction for each.
+
+        An unreadable or refused file is a prediction with an error; NoAnswer is raised.
+        """
+        try:
+            body, content_type = readable(file)
+            reply = self.ask(body, content_type)
+            answers = json.loads(reply.body)["predictions"]
+        except OSError as error:
+            return [Prediction(str(file), error=error.strerror or str(error))]
+        except Refused as error:
+            return [Prediction(str(file), error=str(error))]
+        names = [str(file)] if content_type != NPY else [f"{file}[{row}]" for row in range(len(answers))]
+        return [
+            replace(_prediction(name, answer), variant=reply.variant, seconds=reply.seconds)
+            for name, answer in zip(names, answers, strict=True)
+        ]
+
+    def predict_all(self, files: Iterable[Path], clients: int) -> Iterator[list[Prediction]]:
+        """Ask about many files, `clients` at a time, and yield the answers in the files' order."""
+        pool = ThreadPoolExecutor(clients, thread_name_prefix="client")
+        try:
+            yield from pool.map(self.predict, files)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class EndpointClient(Client):
+    """A client of an endpoint at a URL."""
 
     url: str
     http: httpx.Client
@@ -54,24 +115,17 @@ class EndpointClient:
             ) from None
         return client
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Close its connections."""
         self.http.close()
 
-    def invoke(self, body: bytes, content_type: str, accept: str = JSON) -> bytes:
-        """Post one body to /invocations and return the answer's.
-
-        With `application/x-npy` both ways this is the array contract: float32 (N, 3, S, S) in, logits
-        (N, classes) out. Raises Refused for 4xx, NoAnswer for everything else that is not an answer.
-        """
+    def ask(self, body: bytes, content_type: str, accept: str = JSON) -> Reply:
+        """Post one body to /invocations."""
         headers = {"Content-Type": content_type, "Accept": accept}
         reason = ""
         for attempt in range(ATTEMPTS):
             time.sleep(0.2 * (2**attempt - 1))
+            began = time.perf_counter()
             try:
                 answer = self.http.post(f"{self.url}/invocations", content=body, headers=headers)
             except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
@@ -81,32 +135,10 @@ class EndpointClient:
                 # Not sent again: the server may still be at work on it, and would have it twice.
                 raise NoAnswer(f"{self.url} did not answer in time ({type(error).__name__})") from None
             if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
-                return _body(answer)
+                seconds = time.perf_counter() - began
+                return Reply(accepted(answer.status_code, answer.content), seconds=seconds)
             reason = "503: its queue is full"
         raise NoAnswer(f"{self.url} did not answer, {ATTEMPTS} times: {reason}")
-
-    def predict(self, file: Path) -> list[Prediction]:
-        """Ask about one file: a picture, or an .npy of normalised ones, which has a prediction for each.
-
-        An unreadable or refused file is a prediction with an error; NoAnswer is raised.
-        """
-        try:
-            body, content_type = readable(file)
-            answers = json.loads(self.invoke(body, content_type))["predictions"]
-        except OSError as error:
-            return [Prediction(str(file), error=error.strerror or str(error))]
-        except Refused as error:
-            return [Prediction(str(file), error=str(error))]
-        names = [str(file)] if content_type != NPY else [f"{file}[{row}]" for row in range(len(answers))]
-        return [_prediction(name, answer) for name, answer in zip(names, answers, strict=True)]
-
-    def predict_all(self, files: Iterable[Path], clients: int) -> Iterator[list[Prediction]]:
-        """Ask about many files, `clients` at a time, and yield the answers in the files' order."""
-        pool = ThreadPoolExecutor(clients, thread_name_prefix="client")
-        try:
-            yield from pool.map(self.predict, files)
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 def _prediction(name: str, answer: Mapping[str, Any]) -> Prediction:
@@ -116,14 +148,15 @@ def _prediction(name: str, answer: Mapping[str, Any]) -> Prediction:
     return Prediction(name, tuple(Ranked(**entry) for entry in answer["top"]))
 
 
-def _body(answer: httpx.Response) -> bytes:
-    if answer.is_success:
-        return answer.content
+def accepted(status: int, body: bytes) -> bytes:
+    """Return an answer's body; raises Refused for one of 4xx, NoAnswer for every other error."""
+    if httpx.codes.is_success(status):
+        return body
     try:
-        error = answer.json()["error"]
-        reason = f"{answer.status_code} {error['code']}: {error['message']}"
+        error = json.loads(body)["error"]
+        reason = f"{status} {error['code']}: {error['message']}"
     except (ValueError, KeyError, TypeError):  # the model server's own answers have other bodies
-        reason = f"{answer.status_code} {answer.reason_phrase}"
-    if answer.is_client_error:
+        reason = f"{status} {httpx.codes.get_reason_phrase(status)}"
+    if httpx.codes.is_client_error(status):
         raise Refused(reason)
     raise NoAnswer(f"the endpoint failed: {reason}")

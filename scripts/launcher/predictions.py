@@ -28,15 +28,21 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The most probable classes of one picture, best first, or why there are none."""
+    """The most probable classes of one picture, best first, or why there are none.
+
+    `variant` is which of an endpoint's has answered, where there are some, and `seconds` after how long.
+    """
 
     file: str
     top: tuple[Ranked, ...] = ()
     error: str = ""
+    variant: str = ""
+    seconds: float | None = None
 
 
-def show(predictions: Sequence[Prediction], form: str, top_k: int, output: TextIO = sys.stdout) -> None:
+def show(predictions: Sequence[Prediction], form: str, top_k: int, output: TextIO | None = None) -> None:
     """Write predictions as `table`, `json` or `csv`, the `top_k` best classes of each."""
+    output = output or sys.stdout
     if form == "json":
         json.dump([_as_json(prediction, top_k) for prediction in predictions], output, indent=1)
         output.write("\n")
@@ -49,27 +55,35 @@ def show(predictions: Sequence[Prediction], form: str, top_k: int, output: TextI
 def _as_json(prediction: Prediction, top_k: int) -> dict[str, object]:
     if prediction.error:
         return {"file": prediction.file, "error": prediction.error}
-    return {"file": prediction.file, "top": [asdict(ranked) for ranked in prediction.top[:top_k]]}
+    shown: dict[str, object] = {
+        "file": prediction.file,
+        "top": [asdict(ranked) for ranked in prediction.top[:top_k]],
+    }
+    return shown | ({"variant": prediction.variant} if prediction.variant else {})
 
 
 def _write_csv(predictions: Sequence[Prediction], top_k: int, output: TextIO) -> None:
     rows = csv.writer(output, lineterminator="\n")
-    rows.writerow(["file", "rank", "name", "label", "probability", "error"])
+    variants = any(prediction.variant for prediction in predictions)
+    rows.writerow(["file", "rank", "name", "label", "probability", "error", *["variant"] * variants])
     for prediction in predictions:
+        last = [prediction.variant] * variants
         if prediction.error:
-            rows.writerow([prediction.file, "", "", "", "", prediction.error])
-        for rank, ranked in enumerate(prediction.top[:top_k], start=1):
-            rows.writerow([prediction.file, rank, ranked.name, ranked.label, ranked.probability, ""])
+            rows.writerow([prediction.file, "", "", "", "", prediction.error, *last])
+        for rank, each in enumerate(prediction.top[:top_k], start=1):
+            rows.writerow([prediction.file, rank, each.name, each.label, each.probability, "", *last])
 
 
 def _table(predictions: Sequence[Prediction], top_k: int) -> Table:
-    table = Table("file", "breed", "probability")
-    table.columns[2].justify = "right"
+    variants = any(prediction.variant for prediction in predictions)
+    table = Table("file", *["variant"] * variants, "breed", "probability")
+    table.columns[-1].justify = "right"
     for prediction in predictions:
         table.add_section()
+        cells = [prediction.file, *[prediction.variant] * variants]
         if prediction.error:
-            table.add_row(escape(prediction.file), f"[red]{escape(prediction.error)}[/red]", "")
-        add_ranking(table, [prediction.file], prediction, top_k)
+            table.add_row(*map(escape, cells), f"[red]{escape(prediction.error)}[/red]", "")
+        add_ranking(table, cells, prediction, top_k)
     return table
 
 

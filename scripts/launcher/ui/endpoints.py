@@ -6,13 +6,14 @@ errors of docs/http.md, because the person who has to read it is in front of the
 
 import json
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 import httpx
 
 from launcher import aws
 from launcher.endpoint import JSON, EndpointClient
 from launcher.errors import SettingsError, WorkFailed
+from launcher.sagemaker_endpoint import SageMakerClient
 
 ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 PICTURE = "application/x-image"  # any format that the endpoint reads, told by its content
@@ -72,40 +73,26 @@ class UrlEndpoint:
 class SageMakerEndpoint:
     """An endpoint of the account that the environment names."""
 
-    endpoint: str
-    runtime: Any
+    client: SageMakerClient
 
     @classmethod
     def connect(cls, name: str, region: str | None) -> Self:
         """Return the endpoint of that name; SettingsError where no region is known."""
-        return cls(name, aws.client("sagemaker-runtime", region=region))
+        return cls(SageMakerClient(name, aws.client("sagemaker-runtime", region=region)))
 
     @property
     def name(self) -> str:
         """Its name and where it is."""
-        return f"{self.endpoint} on SageMaker, {self.runtime.meta.region_name}"
+        return f"{self.client.endpoint} on SageMaker, {self.client.runtime.meta.region_name}"
 
     def ask(self, picture: bytes, attributes: str) -> Answer:
         """Call InvokeEndpoint."""
         try:
             with aws.explained():
-                return self._invoke(picture, attributes)
+                status, body, _ = self.client.post(picture, PICTURE, JSON, attributes)
         except (SettingsError, WorkFailed) as error:
             return Answer.error(502, "aws", str(error))
-
-    def _invoke(self, picture: bytes, attributes: str) -> Answer:
-        try:
-            answer = self.runtime.invoke_endpoint(
-                EndpointName=self.endpoint,
-                Body=picture,
-                ContentType=PICTURE,
-                Accept=JSON,
-                CustomAttributes=attributes,
-            )
-        except self.runtime.exceptions.ModelError as error:  # what the container itself refused or failed at
-            response = error.response
-            return _in_json(response["OriginalStatusCode"], response["OriginalMessage"].encode())
-        return _in_json(200, answer["Body"].read())
+        return _in_json(status, body)
 
 
 def _in_json(status: int, body: bytes, server_timing: str = "") -> Answer:

@@ -1,0 +1,70 @@
+"""Which endpoint a command line asks. Called by scripts/invoke.py alone."""
+
+import argparse
+
+from launcher import arguments, comparison
+from launcher.endpoint import Client, EndpointClient
+from launcher.errors import SettingsError
+from launcher.sagemaker_endpoint import AsyncClient, SageMakerClient
+
+_ON_SAGEMAKER = {"variant", "target_model", "asynchronous", "settings"}
+_EXCLUDED = {
+    "asynchronous": {"variant", "target_model", "compare"},
+    "compare": {"variant", "url", "top_k", "latency"},
+}
+
+
+def add(to: argparse.ArgumentParser) -> None:
+    """Add what names an endpoint, or two."""
+    which = to.add_mutually_exclusive_group()
+    which.add_argument("--url", default="http://127.0.0.1:8080", help="the endpoint")
+    which.add_argument("--endpoint-name", metavar="NAME", help="one of SageMaker's endpoints instead")
+    arguments.add_settings(to)
+    to.add_argument("--variant", metavar="NAME", help="ask this one of the endpoint's variants")
+    to.add_argument("--target-model", metavar="FILE", help="an archive below a multi-model endpoint's prefix")
+    to.add_argument(
+        "--async", dest="asynchronous", action="store_true", help="the endpoint is one that answers in S3"
+    )
+    to.add_argument(
+        "--compare",
+        nargs=2,
+        metavar=("A", "B"),
+        help="two variants of --endpoint-name, or two URLs: which is right more often, and which is faster?",
+    )
+
+
+def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Read the command line; raises SettingsError for options that do not go together."""
+    found, given = arguments.parse_given(parser, needed=["."])
+    if not found.endpoint_name and (others := given & _ON_SAGEMAKER):
+        raise SettingsError(f"{arguments.flags(parser, others)}: only with --endpoint-name")
+    for name in _EXCLUDED.keys() & given:
+        if others := given & _EXCLUDED[name]:
+            both = f"{arguments.flags(parser, [name])} and {arguments.flags(parser, others)}"
+            raise SettingsError(f"{both} do not go together")
+    if found.compare and found.format not in comparison.FORMATS:
+        raise SettingsError(f"--compare has no --format {found.format}: {' or '.join(comparison.FORMATS)}")
+    return found
+
+
+def client_of(given: argparse.Namespace) -> Client:
+    """Return a client of the endpoint; raises SettingsError where none is at the URL."""
+    if not given.endpoint_name:
+        return EndpointClient.connect(given.url)
+    account = arguments.account_of(given)
+    if given.asynchronous:
+        return AsyncClient(given.endpoint_name, account)
+    return _on_sagemaker(given, given.variant or "")
+
+
+def both_of(given: argparse.Namespace) -> tuple[Client, Client]:
+    """Return clients of the two that are compared."""
+    a, b = given.compare
+    if given.endpoint_name:
+        return _on_sagemaker(given, a), _on_sagemaker(given, b)
+    return EndpointClient.connect(a), EndpointClient.connect(b)
+
+
+def _on_sagemaker(given: argparse.Namespace, variant: str) -> SageMakerClient:
+    runtime = arguments.account_of(given).client("sagemaker-runtime")
+    return SageMakerClient(given.endpoint_name, runtime, variant, given.target_model or "")
