@@ -30,7 +30,7 @@ def answers(client: EndpointClient, request: Request, files: Mapping[str, Path])
     pool = ThreadPoolExecutor(request["MaxConcurrentTransforms"], thread_name_prefix="client")
     try:
         yield from pool.map(
-            lambda name: (name, client.invoke(files[name].read_bytes(), PICTURE, accept)), files
+            lambda name: (name, client.ask(files[name].read_bytes(), PICTURE, accept).body), files
         )
     finally:
         pool.shutdown(cancel_futures=True)
