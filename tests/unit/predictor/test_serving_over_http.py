@@ -100,7 +100,7 @@ def test_every_way_to_send_a_picture_gives_the_same_answer(
         (b'{"instances": [{"b64": "%%%"}]}', JSON, 400, "bad_request"),
         (b"\x93NUMPY", NPY, 400, "bad_request"),
         (_npy(np.array([{}], dtype=object), allow_pickle=True), NPY, 400, "bad_request"),
-        (_npy(np.zeros((1, 3, 224, 224))), NPY, 400, "bad_request"),
+        (_npy(np.zeros((1, 3, 224, 224), np.int32)), NPY, 400, "bad_request"),
         (_npy(np.zeros((1, 3, 32, 32), np.float32)), NPY, 400, "bad_request"),
         (_npy(np.full((1, 3, 224, 224), np.nan, np.float32)), NPY, 400, "bad_request"),
         (_npy(np.zeros((0, 3, 224, 224), np.float32)), NPY, 400, "bad_request"),
