@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 from cloud import Answer, Cloud
+from endpoint_life import EndpointLife
+from small_endpoint import SmallEndpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/operations.md"
@@ -25,7 +27,10 @@ OWN = {"runs", "data", "build"}
 pytestmark = pytest.mark.xdist_group("whole-life")  # one process, since all is run once
 
 # Words of the page, and what this machine has in their place.
-STAND_INS: dict[str, str] = {}
+STAND_INS: dict[str, str] = {
+    "dog.jpg": "docs/images/ui.png",
+    "dogImages/test": "docs",  # a folder with a folder of pictures
+}
 
 
 def a_trial(cloud: Cloud) -> None:
@@ -45,8 +50,29 @@ def a_trial(cloud: Cloud) -> None:
     }
 
 
+def serving(cloud: Cloud, *names: str) -> None:
+    """Answer for endpoints, or variants of them, until this process ends."""
+    for name in names:
+        cloud.endpoints[name] = SmallEndpoint().__enter__().url
+
+
+def an_endpoint(cloud: Cloud) -> None:
+    """Moto updates no endpoints, and what it has answers nothing."""
+    EndpointLife(cloud, "eu-central-1")
+    serving(cloud, "dog-breeds")
+
+
+def two_variants(cloud: Cloud) -> None:
+    """Both of them answer."""
+    serving(cloud, "dog-breeds/A", "dog-breeds/B")
+
+
 # What happens before a section's commands are run, by its heading.
-MEANWHILE: dict[str, Callable[[Cloud], None]] = {"Tune": a_trial}
+MEANWHILE: dict[str, Callable[[Cloud], None]] = {
+    "Tune": a_trial,
+    "Deploying": an_endpoint,
+    "A/B": two_variants,
+}
 
 
 @dataclass(frozen=True)
