@@ -8,7 +8,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -55,7 +55,7 @@ class Answer:
         ]
 
     def _prediction(self, inferred: Inferred) -> dict[str, object]:
-        prediction: dict[str, object] = {"top": [asdict(guess) for guess in self.guesses(inferred)]}
+        prediction: dict[str, object] = {"top": [vars(guess) for guess in self.guesses(inferred)]}
         if inferred.explanation:
             prediction["explanation"] = inferred.explanation.as_dict()
         return prediction

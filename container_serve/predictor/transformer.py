@@ -5,8 +5,10 @@ Called by `handler_service.py`. The toolkit resolves `model_fn`, `input_fn`, `pr
 error answered as 500 with a traceback in the body.
 """
 
+import functools
+import inspect
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from predictor.codecs import JSON, RequestError, error_body
@@ -22,6 +24,7 @@ class BreedTransformer(Transformer):  # type: ignore[misc] # the toolkit brings 
     def transform(self, data: list[dict[str, Any]], context: Any) -> list[bytes]:
         """Answer the one request of `data`; dynamic batching is off."""
         self._context = context
+        context.metrics = None  # else the worker prints a line of them a request, which Java reads and drops
         try:
             headers = request_headers(context)
             accept = headers.get("accept")
@@ -47,11 +50,23 @@ class BreedTransformer(Transformer):  # type: ignore[misc] # the toolkit brings 
         context.set_response_header(0, "Server-Timing", server_timing(durations))
         return [body]
 
+    def _run_handler_function(self, func: Callable[..., Any], *argv: Any) -> Any:
+        """Call a function of `inference.py`, with the context where it takes one.
+
+        The toolkit looks at the signature at every call, which takes as long as writing the answer.
+        """
+        return func(*argv, self._context) if _parameters(func) > len(argv) else func(*argv)
+
     @staticmethod
     def _answer_error(context: Any, status: int, code: str, message: str) -> list[bytes]:
         context.set_response_status(code=status, phrase="", idx=0)
         context.set_response_content_type(0, JSON)
         return [error_body(code, message)]
+
+
+@functools.cache
+def _parameters(function: Callable[..., Any]) -> int:
+    return len(inspect.signature(function).parameters)
 
 
 def request_headers(context: Any) -> Mapping[str, str]:
