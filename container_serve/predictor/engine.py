@@ -27,7 +27,7 @@ _BF16_TOLERANCE = 0.05  # in probability, of the f32 network computed in bf16
 class Engine:
     """A compiled network; may be asked from as many threads as there are streams.
 
-    `precision` is the one in use: `int8`, `bf16` or `f32`.
+    `precision` is the one in use, `int8`, `bf16` or `f32`; `threads` those of all streams together.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Engine:
         the artifact or this processor does not have.
         """
         self.precision = precision or artifact.precision
-        self._shape = artifact.input_shape
+        self.threads = threads
         self._classes = len(artifact.classes)
         statistics = (artifact.preprocessing.mean, artifact.preprocessing.std)
         self._mean, self._std = (np.array(each, dtype=np.float32) * np.float32(255) for each in statistics)

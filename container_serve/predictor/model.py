@@ -18,18 +18,25 @@ from predictor.codecs import Item, RequestError, TooLargeError
 from predictor.engine import Engine, Image, Logits, run_selftest, softmax
 from predictor.explanation import Explanation, Map
 from predictor.images import PictureError, PictureTooLargeError, View, load_view
+from predictor.neighbours import Neighbours
 
 NOT_EXPLAINABLE = "this model cannot be explained: its network does not end in pooling and a linear layer"
 
 
 @dataclass(frozen=True)
 class Model:
-    """An artifact, the engine compiled from it, and the first digits of its description's SHA-256."""
+    """An artifact, the engine compiled from it, and the first digits of its description's SHA-256.
+
+    `narrow` is the same engine with one thread, for when the neighbours need the other CPUs. Both give the
+    same logits, to the last bit.
+    """
 
     artifact: Artifact
     engine: Engine
 
     version: str
+    narrow: Engine | None = None
+    neighbours: Neighbours | None = None
 
     def read(self, items: Sequence[Item | RequestError]) -> list[View | RequestError]:
         """What the network looks at of each picture, or why there is nothing."""
@@ -56,16 +63,22 @@ class Model:
         self, views: Sequence[View], *, explain: bool = False, tta: bool = False
     ) -> list[Inferred]:
         """The same where nothing went wrong before."""
-        images = [view.pixels for view in views]
-        logits, maps = self.engine.explain(images) if explain else (self.engine.infer(images), [])
+        images, engine = [view.pixels for view in views], self._engine_now()
+        logits, maps = engine.explain(images) if explain else (engine.infer(images), [])
         if tta:
-            logits = _averaged(logits, self.engine.infer([_mirrored(image) for image in images]))
+            logits = _averaged(logits, engine.infer([_mirrored(image) for image in images]))
         if not explain:
             return [Inferred(row) for row in logits]
         return [
             Inferred(row, self._explanation(view, of_classes, best=int(row.argmax())))
             for row, view, of_classes in zip(logits, views, maps, strict=True)
         ]
+
+    def _engine_now(self) -> Engine:
+        """The engine with all its threads, unless the other workers are busy."""
+        if self.narrow and self.neighbours and not self.neighbours.leave_room(self.engine.threads):
+            return self.narrow
+        return self.engine
 
     def _explanation(self, view: View, of_classes: Map, *, best: int) -> Explanation:
         pixels = self.engine.pixels(view.pixels).round().clip(0, 255).astype(np.uint8)
@@ -103,13 +116,25 @@ def _mirrored(image: Image) -> Image:
     return image[:, ::-1] if image.dtype == np.uint8 else image[..., ::-1]
 
 
-def load_model(folder: Path, *, threads: int, streams: int = 1, precision: str | None = None) -> Model:
+def load_model(
+    folder: Path,
+    *,
+    threads: int,
+    streams: int = 1,
+    precision: str | None = None,
+    neighbours: Neighbours | None = None,
+) -> Model:
     """Check the artifact in `folder`, compile it in its own or the given precision, and run its self-test.
 
-    Raises `ArtifactError` when it cannot be served.
+    With `neighbours` it infers with `threads` only while they leave room, else with one. Raises
+    `ArtifactError` when it cannot be served.
     """
     artifact = read_artifact(folder)
     engine = Engine(artifact, threads=threads, streams=streams, precision=precision)
     run_selftest(engine, artifact)
+    narrow = None
+    if neighbours and threads > 1:
+        narrow = Engine(artifact, threads=1, precision=precision)
+        run_selftest(narrow, artifact)
     digest = hashlib.sha256((folder / DESCRIPTION).read_bytes()).hexdigest()
-    return Model(artifact, engine, version=digest[:12])
+    return Model(artifact, engine, version=digest[:12], narrow=narrow, neighbours=neighbours)

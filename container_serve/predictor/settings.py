@@ -20,7 +20,7 @@ BATCH_VARIABLE = "SAGEMAKER_BATCH"
 PRECISIONS = ("int8", "bf16", "f32")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 # Of a worker, where there are as many CPUs: a request that comes alone is answered in little more than half
-# the time, and where every worker is busy what the threads too many cost is 3 % (benchmarks/serving.py).
+# the time. It takes one where the others are busy (predictor.neighbours).
 _FEWEST_THREADS = 2
 # Of many models each gets few workers: memory is what bounds how many models there can be, and the CPUs that
 # one model leaves idle are there for the others.

@@ -21,10 +21,10 @@ CLASSES = (
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def write_tiny_artifact(folder: Path, *, classes: tuple[str, ...] = CLASSES) -> Path:
+def write_tiny_artifact(folder: Path, *, classes: tuple[str, ...] = CLASSES, seed: int = 7) -> Path:
     """Write a whole artifact into `folder`: pictures pooled to 7 × 7 colours, then one linear layer."""
     folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(7)
+    rng = np.random.default_rng(seed)
     weights = rng.normal(scale=0.3, size=(3 * 7 * 7, len(classes))).astype(np.float32)
     _write_network(folder, weights)
     images = rng.normal(size=(2, 3, SIZE, SIZE)).astype(np.float32)
