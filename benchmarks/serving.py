@@ -8,12 +8,15 @@ ResNet50 with 133 classes (random weights, which cost the same), one JPEG of 500
 PyPI into an environment of their own (`--cache`). All servers run at once, and all but the one that is
 measured are stopped (SIGSTOP). In each round each is asked by one client and by eight; what counts are the
 medians of the rounds' ratios. The limit is decoding and inferring in a loop, without a server: one process
-with a thread for each CPU for the time of one picture, a process a CPU for throughput. Results, with the
+with a thread for each CPU for the time of one picture, a process a CPU for throughput. What eight clients
+cost is also said in CPU time a request, by program, which depends less on what else the machine does. For the
+load at 80 % there is the figure of a queue that has nothing but the CPUs (`ideal_spread`). Results, with the
 hardware and a verdict for each target, go to benchmarks/results/serving.{json,txt,png}.
 """
 
 import argparse
 import contextlib
+import heapq
 import http.client
 import io
 import json
@@ -148,6 +151,15 @@ class Server:
         for process in self.family():
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
+
+    def cpu_seconds(self) -> dict[str, float]:
+        """CPU time so far of its processes by program: java, nginx, python …"""
+        spent: dict[str, float] = {}
+        for process in self.family():
+            times = process.cpu_times()
+            program = process.name().rstrip("0123456789.")
+            spent[program] = spent.get(program, 0.0) + times.user + times.system
+        return spent
 
     def megabytes(self) -> float:
         """Resident memory, what is shared counted once (PSS)."""
@@ -298,15 +310,34 @@ class Load:
     errors: list[str] = field(default_factory=list)
 
 
+def arrivals(rate: float, seconds: float) -> Iterator[float]:
+    """When requests come at random, `rate` a second, from 0 to `seconds`; the same at every call."""
+    chance, moment = random.Random(3), 0.0  # noqa: S311
+    while moment < seconds:
+        yield moment
+        moment += chance.expovariate(rate)
+
+
+def ideal_spread(rate: float, throughput: float, seconds: float) -> float:
+    """p99 / p50 of the same arrivals at servers that answer one request a CPU, always in the same time.
+
+    Nothing but waiting for one another is in it.
+    """
+    free, taken = [0.0] * CPUS, []
+    for arrival in arrivals(rate, seconds):
+        end = max(arrival, heapq.heappop(free)) + CPUS / throughput
+        heapq.heappush(free, end)
+        taken.append(end - arrival)
+    p50, p99 = np.percentile(taken, [50, 99])
+    return float(p99 / p50)
+
+
 def open_loop(server: Server, *, rate: float, seconds: float) -> Load:
     """Requests that come at random, `rate` a second, whether those before are answered or not."""
     due: queue.SimpleQueue[float | None] = queue.SimpleQueue()
-    found = Load()
-    chance, moment = random.Random(3), time.perf_counter() + 0.2  # noqa: S311
-    end = moment + seconds
-    while moment < end:
-        due.put(moment)
-        moment += chance.expovariate(rate)
+    found, moment = Load(), time.perf_counter() + 0.2
+    for arrival in arrivals(rate, seconds):
+        due.put(moment + arrival)
 
     def ask_when_due() -> None:
         client = Client(server)
@@ -351,6 +382,7 @@ class Blocks:
 
     p50: list[float] = field(default_factory=list)
     throughput: list[float] = field(default_factory=list)
+    cpu_ms: list[dict[str, float]] = field(default_factory=list)  # a request of eight clients, by program
 
 
 def measure_server(server: Server, blocks: Blocks) -> None:
@@ -359,8 +391,12 @@ def measure_server(server: Server, blocks: Blocks) -> None:
     try:
         closed_loop(server, clients=2, seconds=0.5)
         blocks.p50.append(1000 * statistics.median(closed_loop(server, clients=1, seconds=BLOCK_SECONDS[1])))
+        before, began = server.cpu_seconds(), time.process_time()
         answers = closed_loop(server, clients=8, seconds=BLOCK_SECONDS[8])
+        spent = {name: seconds - before.get(name, 0.0) for name, seconds in server.cpu_seconds().items()}
+        spent["clients"] = time.process_time() - began
         blocks.throughput.append(len(answers) / BLOCK_SECONDS[8])
+        blocks.cpu_ms.append({name: 1000 * seconds / len(answers) for name, seconds in spent.items()})
     finally:
         server.signal(signal.SIGSTOP)
 
@@ -400,10 +436,15 @@ class Limit:
         """One round."""
         self._orders[0].put(BLOCK_SECONDS[1])
         blocks.p50.append(1000 * statistics.median(self._found.get(timeout=60)))
+        before = self._cpu_seconds()
         for orders in self._orders[1:]:
             orders.put(BLOCK_SECONDS[8])
         answers = sum(len(self._found.get(timeout=60)) for _ in self._orders[1:])
         blocks.throughput.append(answers / BLOCK_SECONDS[8])
+        blocks.cpu_ms.append({"python": 1000 * (self._cpu_seconds() - before) / answers})
+
+    def _cpu_seconds(self) -> float:
+        return sum(sum(psutil.Process(process.pid).cpu_times()[:2]) for process in self._processes)
 
     def stop(self) -> None:
         """End its processes."""
@@ -515,6 +556,19 @@ def table(found: dict[str, Blocks]) -> Iterator[str]:
         )
 
 
+def costs(found: dict[str, Blocks]) -> Iterator[str]:
+    """A line a candidate: CPU milliseconds of a request of eight clients, by program; medians."""
+    yield "CPU ms a request, eight clients (clients: the benchmark's own, on the same CPUs)"
+    for name, blocks in found.items():
+        programs = dict.fromkeys(program for each in blocks.cpu_ms for program in each)
+        medians = {
+            program: statistics.median(each.get(program, 0.0) for each in blocks.cpu_ms)
+            for program in programs
+        }
+        told = ", ".join(f"{program} {spent:.2f}" for program, spent in medians.items() if spent >= 0.01)
+        yield f"{name:22}{told}"
+
+
 def processor() -> str:
     """The processor's name and how many of it there are."""
     with contextlib.suppress(OSError):
@@ -599,12 +653,14 @@ def measure(arguments: argparse.Namespace, folder: Path, say: Callable[[str], No
         mine = servers[0]
         mine.signal(signal.SIGCONT)
         say("80 % load")
-        rate = 0.8 * statistics.median(found["ours"].throughput)
-        answered = open_loop(mine, rate=rate, seconds=arguments.load_seconds)
+        throughput = statistics.median(found["ours"].throughput)
+        rate, seconds = 0.8 * throughput, arguments.load_seconds
+        answered = open_loop(mine, rate=rate, seconds=seconds)
         if answered.errors:
             raise RuntimeError(f"{len(answered.errors)} requests failed at 80 % load: {answered.errors[0]}")
         p50, p99 = (float(each) for each in np.percentile(answered.seconds, [50, 99]))
         load = {"rate": rate, "p50_ms": 1000 * p50, "p99_ms": 1000 * p99, "p99_to_p50": p99 / p50}
+        load["ideal_p99_to_p50"] = ideal_spread(rate, throughput, seconds)
         load["megabytes"] = mine.megabytes()
     finally:
         for server in servers:
@@ -617,9 +673,11 @@ def report(measured: dict[str, Any], command: str) -> str:
     """Write the three result files; return the text."""
     found, load, starts = measured["found"], measured["load"], measured["starts"]
     judged = verdicts(found, load, starts)
-    lines = [command, f"{processor()}, Python {platform.python_version()}", "", *table(found), ""]
+    lines = [command, f"{processor()}, Python {platform.python_version()}", ""]
+    lines += [*table(found), "", *costs(found), ""]
     lines += [
-        f"80 % load: {load['rate']:.0f} req/s, p50 {load['p50_ms']:.1f} ms, p99 {load['p99_ms']:.1f} ms",
+        f"80 % load: {load['rate']:.0f} req/s, p50 {load['p50_ms']:.1f} ms, p99 {load['p99_ms']:.1f} ms; "
+        f"p99 / p50 of a queue with nothing but {CPUS} CPUs: {load['ideal_p99_to_p50']:.2f}",
         "",
     ]
     lines += [f"{'met   ' if each.met else 'MISSED'}  {each.target}: {each.found}" for each in judged]
@@ -628,7 +686,10 @@ def report(measured: dict[str, Any], command: str) -> str:
     content = {
         "command": command,
         "hardware": processor(),
-        "rounds": {name: {"p50_ms": each.p50, "throughput": each.throughput} for name, each in found.items()},
+        "rounds": {
+            name: {"p50_ms": each.p50, "throughput": each.throughput, "cpu_ms": each.cpu_ms}
+            for name, each in found.items()
+        },
         "load": load,
         "first_answer_s": starts,
         "verdicts": [{"target": each.target, "found": each.found, "met": each.met} for each in judged],
