@@ -3,9 +3,10 @@
 
   python benchmarks/agreement.py --data ../dogs --job runs/latest --backend docker
 
-Asks about every picture of the test split that the job answered, and compares probabilities. Writes the
-result with the command and the hardware to benchmarks/results/. Exit code 1 when a difference is above its
-bound. tests/container does the same with the drawn set.
+Asks about every picture of the test split that the job answered, and compares probabilities. Where the
+artifact also has an int8 network, it compares how often that and the full one are right. Writes the result
+with the command and the hardware to benchmarks/results/. Exit code 1 when a difference is above its bound.
+tests/container does the same with the drawn set.
 """
 
 import argparse
@@ -30,7 +31,9 @@ from launcher.requests import SERVING_IMAGE
 
 ROOT = Path(__file__).resolve().parents[1]
 BOUNDS = {("endpoint", "predict"): 1e-4, ("endpoint", "PyTorch"): 1e-3, ("predict", "PyTorch"): 1e-3}
-FULL = {"PREDICTOR_PRECISION": "f32"}  # int8 answers otherwise than PyTorch, as export has measured
+LARGEST_DROP = 0.005  # of the accuracy, from the full network to int8
+FULL = "f32"  # what is compared with PyTorch; int8 answers otherwise, as export has measured
+PRECISION = "PREDICTOR_PRECISION"
 Answers = dict[str, dict[str, float]]  # picture → class → probability
 
 
@@ -51,7 +54,7 @@ def from_endpoint(backend: backends.Backend, job: Path, data: Path, files: Itera
     """Ask an endpoint that serves the job's model."""
     files = list(files)
     requests = endpoint_requests.on_this_machine(SERVING_IMAGE, job / "output/model.tar.gz")
-    requests[0]["PrimaryContainer"].setdefault("Environment", {}).update(FULL)
+    requests[0]["PrimaryContainer"].setdefault("Environment", {})[PRECISION] = FULL
     with (
         backend.deploy(*requests, port=0, on_line=lambda _: None) as running,
         EndpointClient.connect(running.url) as client,
@@ -64,12 +67,12 @@ def from_endpoint(backend: backends.Backend, job: Path, data: Path, files: Itera
         }
 
 
-def from_predict(backend: str, job: Path, data: Path) -> Answers:
+def from_predict(backend: str, job: Path, data: Path, precision: str) -> Answers:
     """Run `predict` over the test split, in a container without a network or as a process."""
     if backend == "docker":
         volumes = ["-v", f"{data}:{data}:ro", "-v", f"{job / 'model'}:/opt/ml/model:ro"]
-        precision = [f"--env={name}={value}" for name, value in FULL.items()]
-        program = ["docker", "run", "--rm", "--network=none", *precision, *volumes, SERVING_IMAGE, "predict"]
+        chosen = f"--env={PRECISION}={precision}"
+        program = ["docker", "run", "--rm", "--network=none", chosen, *volumes, SERVING_IMAGE, "predict"]
     else:
         program = [
             sys.executable,
@@ -79,7 +82,7 @@ def from_predict(backend: str, job: Path, data: Path) -> Answers:
         ]
     printed = subprocess.run(
         [*program, str(data / "test"), "--format", "json"],
-        env=os.environ | FULL,
+        env={**os.environ, PRECISION: precision},
         stdout=subprocess.PIPE,
         text=True,
         check=True,
@@ -111,6 +114,12 @@ def largest_difference(some: Answers, reference: Answers) -> float:
     return max(differences)
 
 
+def accuracy(answers: Answers) -> float:
+    """Return how often the most probable class is that of the picture's folder."""
+    right = [max(top, key=lambda name: top[name]) == Path(file).parent.name for file, top in answers.items()]
+    return sum(right) / len(right)
+
+
 def processor() -> str:
     """Return the processor's name and the number of cores that may be used."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -120,8 +129,10 @@ def processor() -> str:
     return f"{name}, {len(os.sched_getaffinity(0))} cores"
 
 
-def write_result(differences: Mapping[tuple[str, str], float], pictures: int, arguments: Any) -> Path:
-    """Write the differences with what produced them; one file for each data set and backend."""
+def write_result(
+    differences: Mapping[tuple[str, str], float], right: Mapping[str, float], pictures: int, arguments: Any
+) -> Path:
+    """Write what was found with what produced it; one file for each data set and backend."""
     target = ROOT / f"benchmarks/results/agreement-{arguments.data.name}-{arguments.backend}.json"
     target.parent.mkdir(exist_ok=True)
     result = {
@@ -131,6 +142,7 @@ def write_result(differences: Mapping[tuple[str, str], float], pictures: int, ar
         "largest difference of a probability": {
             f"{one} and {other}": float(f"{value:.3g}") for (one, other), value in differences.items()
         },
+        "accuracy of predict": {precision: round(share, 4) for precision, share in right.items()},
     }
     target.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return target
@@ -154,7 +166,7 @@ def main() -> int:
     answers = {
         "PyTorch": pytorch,
         "endpoint": from_endpoint(backend, job, data, pytorch),
-        "predict": from_predict(backend.name, job, data),
+        "predict": from_predict(backend.name, job, data, FULL),
     }
     differences = {pair: largest_difference(answers[pair[0]], answers[pair[1]]) for pair in BOUNDS}
     for (one, other), value in differences.items():
@@ -162,8 +174,14 @@ def main() -> int:
             f"{one} and {other}: at most {value:.2g} apart in probability (bound {BOUNDS[one, other]:g}),"
             f" {len(pytorch)} pictures"
         )
-    print(f"written to {write_result(differences, len(pytorch), arguments).relative_to(ROOT)}")
-    return int(any(value > BOUNDS[pair] for pair, value in differences.items()))
+    right = {FULL: accuracy(answers["predict"])}
+    if "int8" in json.loads((job / "model/artifact.json").read_text(encoding="utf-8"))["engines"]:
+        right["int8"] = accuracy(from_predict(backend.name, job, data, "int8"))
+    for precision, share in right.items():
+        print(f"{precision}: {share:.2%} of {len(pytorch)} pictures are named rightly")
+    print(f"written to {write_result(differences, right, len(pytorch), arguments).relative_to(ROOT)}")
+    apart = any(value > BOUNDS[pair] for pair, value in differences.items())
+    return int(apart or right[FULL] - min(right.values()) > LARGEST_DROP)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def from_pytorch(demo: DemoRun) -> Answers:
 @pytest.fixture(scope="module")
 def from_predict(demo: DemoRun) -> Answers:
     """What `docker run --network none IMAGE predict FOLDER` answers."""
-    return agreement.from_predict("docker", demo.job, DRAWN)
+    return agreement.from_predict("docker", demo.job, DRAWN, agreement.FULL)
 
 
 @pytest.fixture(scope="module")
