@@ -47,6 +47,7 @@ from matplotlib.figure import Figure
 from memory_growth import memory_of
 from PIL import Image
 
+from predictor.artifact import ArtifactError, read_artifact
 from predictor.model import load_model
 from trainer import quantisation
 from trainer.backbones import build_classifier, find_backbone
@@ -72,7 +73,8 @@ def picture() -> bytes:
 
 def make_model(folder: Path) -> Path:
     """Export ResNet50 with 133 classes as training does, in f32 and int8; kept for the next time."""
-    if (folder / "model/artifact.json").is_file():
+    with contextlib.suppress(ArtifactError):  # none yet, or one of before
+        read_artifact(folder / "model")
         return folder
     network = build_classifier(find_backbone("resnet50"), None, classes=133, seed=1).eval()
     generator = torch.Generator().manual_seed(2)

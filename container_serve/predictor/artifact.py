@@ -18,6 +18,7 @@ from typing import Any
 
 SCHEMA_VERSION = 1
 DESCRIPTION = "artifact.json"
+_AGAIN = "Copy or unpack the artifact again; if that does not help, train again."
 _DESCRIPTION_LIMIT = 64 * 1024 * 1024  # a description is kilobytes; this bounds what is parsed
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -177,7 +178,8 @@ def _read_description(folder: Path) -> _Description:
         raise ArtifactError("the description is too large", where=path, remedy="Export the artifact again.")
     try:
         with _readable(path):
-            content = json.loads(path.read_bytes())
+            text = path.read_bytes()
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ArtifactError(
             f"the description is not JSON: {error}", where=path, remedy="Export the artifact again."
@@ -190,7 +192,18 @@ def _read_description(folder: Path) -> _Description:
             where=path,
             remedy="Use the serving image that belongs to the training image.",
         )
+    _check_seal(description, text)
     return description
+
+
+def _check_seal(description: _Description, text: bytes) -> None:
+    """Check the description against its own digest, which is that of the text in which it is empty."""
+    digest = description.text("sha256")
+    whole = text.replace(digest.encode(errors="replace"), b"", 1)
+    if hashlib.sha256(whole).hexdigest() != digest:
+        raise ArtifactError(
+            "the file was altered: its SHA-256 differs", where=description.path, remedy=_AGAIN
+        )
 
 
 def _check_files(folder: Path, description: _Description) -> dict[str, Path]:
@@ -209,15 +222,14 @@ def _check_files(folder: Path, description: _Description) -> dict[str, Path]:
 
 
 def _check_content(path: Path, *, size: int, sha256: str) -> None:
-    remedy = "Copy or unpack the artifact again; if that does not help, train again."
-    _check_plain_file(path, remedy)
+    _check_plain_file(path, _AGAIN)
     found = path.stat().st_size
     if found != size:
-        raise ArtifactError(f"the file has {found} bytes instead of {size}", where=path, remedy=remedy)
+        raise ArtifactError(f"the file has {found} bytes instead of {size}", where=path, remedy=_AGAIN)
     with _readable(path), path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     if digest != sha256:
-        raise ArtifactError("the file was altered: its SHA-256 differs", where=path, remedy=remedy)
+        raise ArtifactError("the file was altered: its SHA-256 differs", where=path, remedy=_AGAIN)
 
 
 @contextlib.contextmanager

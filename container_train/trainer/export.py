@@ -5,6 +5,7 @@ place with artifact.json last: a killed or disk-full export leaves nothing that 
 """
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -162,8 +163,14 @@ def _write_description(folder: Path, provenance: Provenance, quantised: Quantise
     }
     if quantised is not None and quantised.chosen == "int8":
         description["engines"] |= {"int8": _INT8_ENGINE}
-    text = json.dumps(description, indent=2, ensure_ascii=False, allow_nan=False)
-    (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+    (folder / DESCRIPTION).write_bytes(_sealed(description))
+
+
+def _sealed(description: dict[str, Any]) -> bytes:
+    """The description's text, with its own digest in it: of the text in which that is empty."""
+    text = json.dumps(description | {"sha256": ""}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    before, _, after = text.rpartition('""')  # the last key's value
+    return f'{before}"{hashlib.sha256(text.encode()).hexdigest()}"{after}'.encode()
 
 
 def _save_array(path: Path, array: npt.NDArray[Any]) -> None:

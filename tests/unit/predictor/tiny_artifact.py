@@ -123,5 +123,7 @@ def fingerprint(file: Path) -> dict[str, Any]:
 
 
 def write_description(folder: Path, content: dict[str, Any]) -> None:
-    """Write `artifact.json`."""
-    (folder / "artifact.json").write_text(json.dumps(content, indent=1))
+    """Write `artifact.json`, with its own digest."""
+    text = json.dumps(content | {"sha256": ""}, indent=1)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    (folder / "artifact.json").write_text(text.replace('"sha256": ""', f'"sha256": "{digest}"'))
