@@ -6,8 +6,7 @@
   python scripts/launch_hpo.py --data ../dogs --warm-start dog-breeds-20261123-101500-ab12
   python scripts/launch_hpo.py --request runs/NAME/request.json --job-name again  # the same search once more
   python scripts/launch_hpo.py --request request.json --storage postgresql+psycopg://host/searches
-  python scripts/launch_hpo.py --backend aws --data s3://bucket/dogs --s3-output s3://bucket/out --role ARN \
-    --image ACCOUNT.dkr.ecr.REGION.amazonaws.com/dog-breeds-train:1.0 --backbone efficientnet_lite0
+  python scripts/launch_hpo.py --backend aws --data s3://bucket/data/dogs --backbone efficientnet_lite0
   python scripts/launch_hpo.py --data ../dogs --dry-run
 
 What is searched is in config/hpo.toml; a hyperparameter that is given here is not searched. The search has
@@ -61,30 +60,34 @@ def search_here(arguments: argparse.Namespace) -> None:
         raise SettingsError("--stop is for --backend aws: a search on this machine ends with Ctrl-C")
     say, runs = command_line.tell, arguments.output
     storage = search_arguments.storage_of(arguments, os.environ)
+    backend = backends.choose(arguments.backend, say)
     if arguments.attach:
         study, folder = local_search.attach(arguments.attach, runs, storage)
     else:
         request = search_arguments.request_of(arguments, say)
+        backend.check(request["TrainingJobDefinition"])
         study, folder = local_search.begin(request, runs, storage, say)
-    local_search.run(study, backends.choose(arguments.backend, say), folder, say)
+    local_search.run(study, backend, folder, say)
 
 
 def search_on_aws(arguments: argparse.Namespace) -> None:
     """Send the request, or find a search that runs there; follow or stop it."""
     say = command_line.tell
+    account = command.account_of(arguments)
     if arguments.stop:
-        AwsSearch(arguments.stop, say).stop()
-        say(f"stopping: --attach {arguments.stop} shows what it has found")
+        ended = AwsSearch(arguments.stop, account, say).stop()
+        how = f"it had ended already: {ended}" if ended else "stopping"
+        say(f"{how}; --attach {arguments.stop} shows what it has found")
         return
-    if arguments.attach:
-        search = AwsSearch(arguments.attach, say)
-        folder = search_results.folder_of(arguments.output, search.request)
-    else:
-        request = search_arguments.request_of(arguments, say)
-        search = AwsSearch(request["HyperParameterTuningJobName"], say)
-        with search_results.new_folder(arguments.output, request) as folder:
-            search.start(request)
-    aws_search.follow(search, folder, say)
+    request = None if arguments.attach else search_arguments.request_of(arguments, say)
+    search = AwsSearch(request["HyperParameterTuningJobName"] if request else arguments.attach, account, say)
+    with search.mentioned():
+        if request is None:
+            folder = search_results.folder_of(arguments.output, search.request)
+        else:
+            with search_results.new_folder(arguments.output, request) as folder:
+                search.start(request)
+        aws_search.follow(search, folder, say)
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def add_backend(to: argparse.ArgumentParser, *more: str) -> None:
     )
 
 
-def add_settings(to: argparse.ArgumentParser) -> None:
+def add_settings(to: argparse._ActionsContainer) -> None:
     """Add --settings, the file that `account_of` reads."""
     to.add_argument(
         "--settings", type=Path, default=settings.DEFAULT_FILE, metavar="FILE.toml", help="of the AWS account"
@@ -103,16 +103,15 @@ def add_training(
     to.add_argument(
         image_flag,
         dest="train_image",
-        default=requests.TRAINING_IMAGE,
         metavar="IMAGE",
-        help="what to train in",
+        help=f"what to train in (default: {requests.TRAINING_IMAGE}; on AWS the settings')",
     )
     to.add_argument(
         "--output", type=Path, default=Path("runs"), help="the folder of all jobs", metavar="FOLDER"
     )
     to.add_argument("--job-name", metavar="NAME", help="default: a new one, with the time")
     to.add_argument(
-        "--max-runtime", type=positive, default=86_400, metavar="SECONDS", help="the job is stopped then"
+        "--max-runtime", type=positive, metavar="SECONDS", help="the job is stopped then (default: a day)"
     )
     _add_resources(to)
     group = to.add_argument_group("hyperparameters (the trainer's defaults where nothing is given)")
@@ -137,15 +136,12 @@ def _add_resources(to: argparse.ArgumentParser) -> None:
         metavar="FOLDER|URI",
         help="keeps the job's checkpoints; a job that finds some there continues from them",
     )
-    to.add_argument("--instances", type=positive, default=1, metavar="N", help="hosts that train together")
-    to.add_argument(
-        "--volume-gb", type=positive, default=requests.VOLUME_GB, metavar="N", help="an instance's disk"
-    )
+    to.add_argument("--instances", type=positive, metavar="N", help="hosts that train together (default: 1)")
+    to.add_argument("--volume-gb", type=positive, metavar="N", help="an instance's disk")
     to.add_argument(
         "--input-mode",
         choices=requests.INPUT_MODES,
-        default=requests.INPUT_MODES[0],
-        help="File: an instance copies the data to its disk first; FastFile: it streams them. "
+        help="File: an instance copies the data to its disk first (default); FastFile: it streams them. "
         "On this machine both read them where they lie",
     )
 
@@ -244,33 +240,37 @@ def training_request(arguments: argparse.Namespace, **changes: Any) -> Request:
     if isinstance(arguments.data, Path):
         datasets.read_image_folder(arguments.data)
     channels = {"training": arguments.data, "pretrained": arguments.pretrained}
-    settings: dict[str, Any] = {
-        "name": arguments.job_name or jobs.new_name(),
-        "image": arguments.train_image,
-        "channels": {name: _place(str(place)) for name, place in channels.items() if place},
-        "hyperparameters": hyperparameters(arguments),
-        "metric_definitions": metric_definitions(),
-        "output_uri": arguments.output.resolve().as_uri(),
+    given = {
         "max_runtime_seconds": arguments.max_runtime,
         "instance_count": arguments.instances,
         "volume_gb": arguments.volume_gb,
         "input_mode": arguments.input_mode,
         "checkpoints": arguments.checkpoints,
     }
+    settings: dict[str, Any] = {
+        "name": arguments.job_name or jobs.new_name(),
+        "image": arguments.train_image or requests.TRAINING_IMAGE,
+        "channels": {name: _place(str(place)) for name, place in channels.items() if place},
+        "hyperparameters": hyperparameters(arguments),
+        "metric_definitions": metric_definitions(),
+        "output_uri": arguments.output.resolve().as_uri(),
+        **{name: value for name, value in given.items() if value is not None},
+    }
     return requests.validate("CreateTrainingJob", requests.training_job(**settings | changes))
 
 
-def debugging_request(arguments: argparse.Namespace) -> dict[str, Any]:
+def debugging_request(arguments: argparse.Namespace, output_uri: str, region: str = "") -> dict[str, Any]:
     """Return what a command line adds to a training request for the platform's Debugger.
 
-    Raises SettingsError for managed rules without tensors, without a region, or in one that has none.
+    `region` is that of the managed rules; "" is the environment's. Raises SettingsError for managed rules
+    without tensors, without a region, or in one that has none.
     """
     if arguments.no_debug_hook:
         return {}
     parts = debugging.debugging(
         hyperparameters(arguments),
-        arguments.output.resolve().as_uri(),
-        managed_rules_in=aws.region() if arguments.managed_rules else None,
+        output_uri,
+        managed_rules_in=(region or aws.region()) if arguments.managed_rules else None,
     )
     return {"debug_hook": parts.hook, "debug_rules": parts.rules, "profiler": parts.profiler}
 

@@ -15,16 +15,25 @@ from launcher.errors import SettingsError, WorkFailed
 
 # Throttled requests are sent again, ever more slowly; a lost connection is no reason to give up at once.
 _CONFIG = Config(retries={"mode": "adaptive", "max_attempts": 10}, user_agent_extra="dog-breeds")
+# For what is done without where it is not answered soon.
+_HURRY = _CONFIG.merge(
+    Config(retries={"mode": "standard", "max_attempts": 2}, connect_timeout=5, read_timeout=10)
+)
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "UnrecognizedClientException", "InvalidClientTokenId"}
 
 
-def client(service: str, *, region: str | None = None) -> Any:
+class NoAnswer(WorkFailed):
+    """AWS cannot be reached: whether a request has arrived is not known."""
+
+
+def client(service: str, *, region: str | None = None, in_a_hurry: bool = False) -> Any:
     """Return a client of the account that the environment names (AWS_PROFILE, AWS_REGION, …)."""
     with explained():
         # boto3 alone of AWS's libraries does not look at AWS_REGION.
         session = boto3.Session(region_name=os.environ.get("AWS_REGION"))
-        return session.client(service, region_name=region, config=_CONFIG)  # type: ignore[call-overload]
+        config = _HURRY if in_a_hurry else _CONFIG
+        return session.client(service, region_name=region, config=config)  # type: ignore[call-overload]
 
 
 def region() -> str:
@@ -53,7 +62,7 @@ def explained(*, missing: str = "") -> Iterator[None]:
     except ClientError as error:
         raise SettingsError(missing) if missing and _is_missing(error) else _meaning(error) from None
     except (BotoCoreError, Boto3Error) as error:
-        raise WorkFailed(f"AWS cannot be reached: {error}") from None
+        raise NoAnswer(f"AWS cannot be reached: {error}") from None
 
 
 def unless_missing(call: Callable[..., dict[str, Any]], **parameters: Any) -> dict[str, Any] | None:

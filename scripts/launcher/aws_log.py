@@ -1,9 +1,11 @@
-"""The end of a log in CloudWatch, for people whose work has failed.
+"""Logs in CloudWatch: as they grow, and how they end, for people whose work has failed.
 
-Called by `aws_endpoint` and `aws_transform`.
+Called by `aws_training` and `aws_curves`, and by `aws_endpoint` and `aws_transform`.
 """
 
 from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
 
 from launcher import aws
 from launcher.account import Account
@@ -11,6 +13,9 @@ from launcher.errors import SettingsError, WorkFailed
 from launcher.requests import given
 
 LINES = 30
+TRAINING = "/aws/sagemaker/TrainingJobs"  # one group for all jobs; a stream for each host, <job>/algo-1-…
+# Milliseconds: lines of several hosts arrive in no certain order, so the last while is looked at again.
+_LATE = 10_000
 
 
 def last_lines(account: Account, group: str, since: float, *, stream: str = "") -> list[str]:
@@ -31,3 +36,32 @@ def last_lines(account: Account, group: str, since: float, *, stream: str = "") 
     if not events:
         return [f"its log {group} is empty"]
     return [f"its last log lines ({group}):", *(event["message"].rstrip() for event in events)]
+
+
+@dataclass
+class Tail:
+    """Streams of a group, whose names begin alike; every line is read once."""
+
+    group: str
+    prefix: str
+    client: Any
+    _since: int = 0
+    _seen: set[str] = field(default_factory=set)
+
+    def read(self) -> list[tuple[str, str]]:
+        """Return the streams' names and lines that were not read before; none where there is no log yet.
+
+        Raises SettingsError or WorkFailed when the log may not be read or AWS cannot be reached.
+        """
+        pages = self.client.get_paginator("filter_log_events").paginate(
+            logGroupName=self.group, logStreamNamePrefix=self.prefix, startTime=self._since
+        )
+        with aws.explained():
+            try:
+                events = [event for page in pages for event in page["events"]]
+            except self.client.exceptions.ResourceNotFoundException:  # nothing of the account has logged yet
+                return []
+        fresh = [event for event in events if event["eventId"] not in self._seen]
+        self._since = max([self._since, *(event["timestamp"] - _LATE for event in events)])
+        self._seen = {event["eventId"] for event in events if event["timestamp"] >= self._since}
+        return [(event["logStreamName"], event["message"].rstrip("\n")) for event in fresh]

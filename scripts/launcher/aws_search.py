@@ -10,41 +10,27 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from launcher import aws, prices, search_results, tuning_request, tuning_view
+from launcher import aws, aws_job, prices, search_results, tuning_request, tuning_view
+from launcher.account import Account
 from launcher.aws_curves import Curves
-from launcher.errors import SettingsError, WorkFailed
+from launcher.aws_job import ENDED, AwsJob
+from launcher.errors import SettingsError
 from launcher.requests import Request
 from launcher.trials import Status, Trial
 
 POLL_SECONDS = 15.0
-_ENDED = {"Completed", "Failed", "Stopped", "DeleteFailed"}
 _STATUS: Mapping[str, Status] = {
     "InProgress": "InProgress", "Stopping": "InProgress", "Completed": "Completed", "Failed": "Failed",
 }  # fmt: skip
 
 
-class AwsSearch:
+class AwsSearch(AwsJob):
     """One tuning job of the account."""
 
-    def __init__(self, name: str, say: Callable[[str], None]) -> None:
-        self.name = name
+    def __init__(self, name: str, account: Account, say: Callable[[str], None]) -> None:
+        super().__init__(aws_job.SEARCH, name, account)
         self._say = say
-        self._sagemaker = aws.client("sagemaker")
         self._ended: dict[str, Trial] = {}  # what has ended does not change any more
-
-    def start(self, request: Request) -> None:
-        """Create the tuning job; raises SettingsError when there is one of its name."""
-        with aws.explained():
-            try:
-                self._sagemaker.create_hyper_parameter_tuning_job(**request)
-            except self._sagemaker.exceptions.ResourceInUse:
-                raise SettingsError(
-                    f"there is a search {self.name} already: --attach {self.name} follows it"
-                ) from None
-
-    def stop(self) -> None:
-        """Stop the job and its trials; what they have found stays."""
-        self._ask(self._sagemaker.stop_hyper_parameter_tuning_job)
 
     @cached_property
     def request(self) -> Request:
@@ -52,7 +38,7 @@ class AwsSearch:
 
         Raises SettingsError when there is no such job, or one of another kind.
         """
-        description = self._describe()
+        description = self.describe()
         if "TrainingJobDefinition" not in description:
             raise SettingsError(f"the search {self.name} has several training jobs' definitions, not one")
         parts = ("HyperParameterTuningJobName", "HyperParameterTuningJobConfig", "TrainingJobDefinition")
@@ -66,33 +52,22 @@ class AwsSearch:
     @cached_property
     def _price(self) -> float | None:
         resources = self.request["TrainingJobDefinition"]["ResourceConfig"]
-        price, why = prices.known(resources["InstanceType"], self._sagemaker.meta.region_name)
+        price, why = prices.known(resources["InstanceType"], self.account.region)
         if why:
             self._say(f"what it costs is not shown: {why}")
         return price
 
     @cached_property
     def _curves(self) -> Curves:
-        return Curves(tuning_request.objective_regex(self.request), self._say)
-
-    def _describe(self) -> dict[str, Any]:
-        return self._ask(self._sagemaker.describe_hyper_parameter_tuning_job)
-
-    def _ask(self, about: Callable[..., dict[str, Any]]) -> dict[str, Any]:
-        """Call an operation that concerns this job alone; raises SettingsError when there is none."""
-        with aws.explained():
-            try:
-                return about(HyperParameterTuningJobName=self.name)
-            except self._sagemaker.exceptions.ResourceNotFound:
-                raise SettingsError(f"there is no search {self.name} in this account and region") from None
+        return Curves(tuning_request.objective_regex(self.request), self.account.client("logs"), self._say)
 
     def follow(self, on_look: Callable[[], None]) -> str:
         """Wait until the job has ended, calling `on_look` now and then; returns why, unless it was done."""
         while True:
-            description = self._describe()
+            description = self.describe()
             on_look()
-            status = description["HyperParameterTuningJobStatus"]
-            if status in _ENDED:
+            status = self.status(description)
+            if status in ENDED:
                 reason = description.get("FailureReason", "")
                 return "" if status == "Completed" else f"{status}: {reason}".rstrip(": ")
             time.sleep(POLL_SECONDS)
@@ -100,7 +75,7 @@ class AwsSearch:
     def trials(self) -> list[Trial]:
         """Return all trials in the order in which they were started."""
         with aws.explained():
-            pages = self._sagemaker.get_paginator("list_training_jobs_for_hyper_parameter_tuning_job")
+            pages = self.sagemaker.get_paginator("list_training_jobs_for_hyper_parameter_tuning_job")
             found = [
                 summary
                 for page in pages.paginate(
@@ -125,7 +100,7 @@ class AwsSearch:
             cost=self._cost(name, seconds),
             failure=summary.get("FailureReason", ""),
         )
-        if status in _ENDED:
+        if status in ENDED:
             self._ended[name] = trial
         return trial
 
@@ -133,7 +108,7 @@ class AwsSearch:
         """Dollars so far: by the billed time once it is known, which on spot instances is the shorter one."""
         if self._price is None:
             return None
-        job = self._sagemaker.describe_training_job(TrainingJobName=name)
+        job = self.sagemaker.describe_training_job(TrainingJobName=name)
         hosts = job["ResourceConfig"].get("InstanceCount", 1)
         return float(self._price * hosts * job.get("BillableTimeInSeconds", seconds) / 3600)
 
@@ -144,15 +119,10 @@ def follow(search: AwsSearch, folder: Path, say: Callable[[str], None]) -> None:
     Raises WorkFailed when no trial succeeded, and as AWS refuses or cannot be reached.
     """
     say(f"search {search.name} runs on AWS; everything is kept in {folder}")
-    try:
+    with search.mentioned():
         with tuning_view.View(search.request, search.trials, say) as view:
             why = search.follow(view.refresh)
         found = search.trials()
-    except (KeyboardInterrupt, SystemExit, SettingsError, WorkFailed) as ending:
-        ending.add_note(
-            f"the search runs on: --attach {search.name} follows it, --stop {search.name} stops it"
-        )
-        raise
     if why:
         say(f"the search is over: {why}")
     search_results.conclude(folder, search.request, found)

@@ -25,6 +25,9 @@ class Backend(Protocol):
 
     name: str
 
+    def check(self, job: Request) -> None:
+        """Raise SettingsError for a training request, or a search's definition, that cannot run here."""
+
     def train(
         self,
         request: Request,

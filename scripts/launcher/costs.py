@@ -26,6 +26,7 @@ class Cost:
     detail: str
     hourly: float | None  # of one run
     hours: float | None = None  # of one run at most; None: until somebody ends it
+    undisturbed: float | None = None  # hours of one run that is not interrupted, where it may be
     runs: float = 1.0  # at most
     spot_share: float | None = None  # what spot instances usually cost of it; None: they are not
     idle: bool = False  # whether it can cost nothing while nobody asks anything
@@ -44,15 +45,21 @@ class Cost:
         """Dollars when each run takes so long, on spot instances at their usual share of the price."""
         if self.hourly is None:
             return None
-        hours = minutes / 60 if self.hours is None else min(minutes / 60, self.hours)
+        hours = min(minutes / 60, self.undisturbed or self.hours or math.inf)
         return self.hourly * hours * self.runs * (self.spot_share or 1)
+
+    @property
+    def _on_spot(self) -> str:
+        if not (self.spot_share and self.undisturbed and self.hourly):
+            return ""
+        whole = money(self.hourly * self.undisturbed * self.runs)
+        return f", {whole} without interruptions, and on spot instances usually {self.spot_share:.0%} of it"
 
     def __str__(self) -> str:
         if self.hourly is None:
             return f"{self.what}: {self.detail}"
         if self.at_most is not None:
-            usual = f", on spot instances usually {self.spot_share:.0%} of that" if self.spot_share else ""
-            return f"{self.what}: at most {money(self.at_most)}{usual}: {self.detail}"
+            return f"{self.what}: at most {money(self.at_most)}{self._on_spot}: {self.detail}"
         idle = " at most, nothing while nobody asks" if self.idle else ""
         month = "" if self.idle or self.monthly is None else f", {money(self.monthly)} a month"
         return f"{self.what}: {money(self.hourly)} an hour{idle}{month}, until it is ended: {self.detail}"
@@ -123,15 +130,15 @@ def _training(request: Request, prices: Prices) -> Cost:
     """The platform ends a job at its limit, on spot instances when it has waited and run so long."""
     machines = _training_machines(request["ResourceConfig"])
     limits, spot = request.get("StoppingCondition", {}), request.get("EnableManagedSpotTraining", False)
-    seconds = limits.get("MaxRuntimeInSeconds", _DAY)
-    if spot:
-        seconds = limits.get("MaxWaitTimeInSeconds", seconds)
+    run = limits.get("MaxRuntimeInSeconds", _DAY)
+    seconds = limits.get("MaxWaitTimeInSeconds", run) if spot else run
     seconds += request["ResourceConfig"].get("KeepAlivePeriodInSeconds", 0)
     return Cost(
         f"training job {request.get('TrainingJobName', '')}".rstrip(),
         f"{machines.shown(prices)}, {_time(seconds)} at most",
         machines.hourly(prices),
         hours=seconds / 3600,
+        undisturbed=run / 3600,
         spot_share=prices.spot_share if spot else None,
     )
 

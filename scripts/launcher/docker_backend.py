@@ -83,6 +83,10 @@ class DockerBackend:
         self.engine_version: str = self._client.version()["Version"]
         self._limits = {"mem_limit": memory, "nano_cpus": int(cpus * 1e9) if cpus else None}
 
+    def check(self, job: Request) -> None:
+        """Raise SettingsError for an image that is not here."""
+        self._require_image(job["AlgorithmSpecification"]["TrainingImage"])
+
     def train(
         self,
         request: Request,
@@ -95,7 +99,7 @@ class DockerBackend:
         """Run a CreateTrainingJob request, a container a host; its files belong to the caller afterwards."""
         channels = layout.channels(request)
         cached = cache.folder(os.environ)
-        self._require_image(request["AlgorithmSpecification"]["TrainingImage"])
+        self.check(request)
 
         def start(folders: Mapping[str, Path]) -> AbstractContextManager[Mapping[str, Workload]]:
             return self._training(request, folders, channels, cached, parallel)

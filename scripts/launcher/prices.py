@@ -82,7 +82,7 @@ def listed(instance_type: str, region: str) -> float | None:
     """
     wanted = {"instanceName": instance_type, "regionCode": region}
     filters = [{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in wanted.items()]
-    pages = aws.client("pricing", region=_LIST_REGION).get_paginator("get_products")
+    pages = aws.client("pricing", region=_LIST_REGION, in_a_hurry=True).get_paginator("get_products")
     with aws.explained():
         products = [
             json.loads(product)

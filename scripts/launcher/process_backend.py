@@ -91,6 +91,13 @@ class ProcessBackend:
     def __init__(self, code: Path = CHECKOUT / "container_train") -> None:
         self._code = code
 
+    def check(self, job: Request) -> None:
+        """Raise SettingsError for more hosts than there are."""
+        if (count := job["ResourceConfig"]["InstanceCount"]) > 1:
+            raise SettingsError(
+                f"--instances {count}: processes have this one host; several need --backend docker"
+            )
+
     def train(
         self,
         request: Request,
@@ -101,10 +108,7 @@ class ProcessBackend:
         parallel: int = 1,
     ) -> FinishedJob:
         """Run a CreateTrainingJob request on one host; its image is not used."""
-        if (count := request["ResourceConfig"]["InstanceCount"]) > 1:
-            raise SettingsError(
-                f"--instances {count}: processes have this one host; several need --backend docker"
-            )
+        self.check(request)
         channels = layout.channels(request)
         settings = {
             cache.VARIABLE: str(cache.folder(os.environ)),

@@ -49,19 +49,26 @@ def training_job(
     input_mode: str = INPUT_MODES[0],
     checkpoints: str | None = None,
     max_runtime_seconds: int = 86_400,
+    spot_wait_seconds: int | None = None,
+    warm_pool_seconds: int = 0,
+    kms_key: str = "",
     network_isolation: bool = True,
+    vpc: Request | None = None,
+    encrypt_between_hosts: bool = False,
     environment: Mapping[str, str] | None = None,
     debug_hook: Request | None = None,
     debug_rules: Sequence[Request] = (),
     profiler: Request | None = None,
+    tags: Sequence[Mapping[str, str]] = (),
 ) -> Request:
     """Build a CreateTrainingJob request.
 
     `channels` maps a channel's name to its URI; `checkpoints` is the URI of a folder that outlives the job,
-    from which another job continues; the last three are what `debugging` builds. A hyperparameter that is
-    not given is not sent, so that the only defaults are the trainer's own.
+    from which another job continues; with `spot_wait_seconds` it runs on spare machines, and waits and runs
+    no longer than that; `vpc` is a VpcConfig; the debugger's three are what `debugging` builds. A
+    hyperparameter that is not given is not sent, so that the only defaults are the trainer's own.
     """
-    request = {
+    request: Request = {
         "TrainingJobName": name,
         "AlgorithmSpecification": {
             "TrainingImage": image,
@@ -83,12 +90,33 @@ def training_job(
     }
     if checkpoints is not None:
         request["CheckpointConfig"] = {"S3Uri": checkpoints, "LocalPath": CHECKPOINTS}
-    debugger = {
+    if spot_wait_seconds is not None:
+        request["EnableManagedSpotTraining"] = True
+        request["StoppingCondition"]["MaxWaitTimeInSeconds"] = spot_wait_seconds
+    if warm_pool_seconds:
+        request["ResourceConfig"]["KeepAlivePeriodInSeconds"] = warm_pool_seconds
+    if kms_key:
+        request["OutputDataConfig"]["KmsKeyId"] = kms_key
+        if not has_own_disk(instance_type):
+            request["ResourceConfig"]["VolumeKmsKeyId"] = kms_key
+    more = {
+        "VpcConfig": vpc,
+        "EnableInterContainerTrafficEncryption": encrypt_between_hosts,
         "DebugHookConfig": debug_hook,
         "DebugRuleConfigurations": list(debug_rules),
         "ProfilerConfig": profiler,
+        "Tags": [dict(tag) for tag in tags],
     }
-    return request | {key: part for key, part in debugger.items() if part}
+    return request | {key: part for key, part in more.items() if part}
+
+
+def has_own_disk(instance_type: str) -> bool:
+    """Tell whether an instance has a disk of its own, encrypted by its hardware: a key for it is refused.
+
+    https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ResourceConfig.html (VolumeKmsKeyId)
+    """
+    family = instance_type.split(".")[1]
+    return "d" in family or family.startswith(("g5", "g6", "p5", "trn"))
 
 
 def _channel(name: str, uri: str) -> Request:
@@ -160,6 +188,22 @@ def _name_faults(request: Request, shape: StructureShape) -> list[str]:
 
 def _fits(value: str, shape: Shape) -> bool:
     return len(value) <= shape.metadata["max"] and re.fullmatch(shape.metadata["pattern"], value) is not None
+
+
+def check_in_s3(job: Request, what: str) -> None:
+    """Check that all that a training job or a search's definition names is in S3; raises SettingsError."""
+    places = {
+        f"the channel {channel['ChannelName']}": channel["DataSource"].get("S3DataSource", {}).get("S3Uri")
+        for channel in job.get("InputDataConfig", [])
+    }
+    places["the output"] = job["OutputDataConfig"]["S3OutputPath"]
+    places["the checkpoints"] = job.get("CheckpointConfig", {}).get("S3Uri")
+    faults = [f"  {name}: {uri}" for name, uri in places.items() if uri and not uri.startswith("s3://")]
+    if faults:
+        remedy = (
+            "scripts/prepare_data.py --data FOLDER --upload brings photographs there and prints their URI"
+        )
+        raise SettingsError("\n".join([f"{what} on AWS takes s3:// URIs only:", *faults, remedy]))
 
 
 def local_path(uri: str) -> Path:

@@ -61,7 +61,6 @@ class Search(Section):
     max_trials: PositiveInt = 6
     max_parallel_trials: PositiveInt = 2
     early_stopping: Literal["Auto", "Off"] = "Auto"
-    spot: bool = True
     seed: int | None = Field(default=None, ge=0)
     max_runtime_seconds: int | None = Field(default=None, ge=120, le=15_768_000)
     end: End = End()

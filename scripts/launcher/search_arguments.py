@@ -7,14 +7,14 @@ import argparse
 from collections.abc import Callable, MutableMapping, Sequence
 from pathlib import Path
 
-from launcher import arguments, jobs, search, tuning_request
+from launcher import arguments, aws_arguments, requests, search, tuning_request
+from launcher.aws_arguments import AWS
 from launcher.errors import SettingsError
-from launcher.requests import TRAINING_INSTANCE, Request
+from launcher.requests import Request
 
-AWS = "aws"  # the backend that is no process of this machine
 STORAGE = "SEARCH_STORAGE"  # in the environment a password is in no process list and no help text
 # What goes with a request that is there already, whatever it holds: where it is carried out.
-_PLACE = {"backend", "output", "storage"}
+_PLACE = {"backend", "output", "settings", "storage"}
 _BESIDE = {"request": _PLACE | {"job_name", "dry_run"}, "attach": _PLACE, "stop": _PLACE}
 
 
@@ -36,7 +36,7 @@ def add(to: argparse.ArgumentParser) -> None:
         help="database of the study, such as postgresql+psycopg://user@host/searches, which several machines "
         f"may share; a URL with a password belongs into {STORAGE} (default: SQLite, study.db)",
     )
-    _add_aws(to)
+    aws_arguments.add(to)
     start = group.add_mutually_exclusive_group()
     start.add_argument(
         "--request",
@@ -48,28 +48,19 @@ def add(to: argparse.ArgumentParser) -> None:
     start.add_argument("--stop", metavar="NAME", help="stop a search on AWS")
 
 
-def _add_aws(to: argparse.ArgumentParser) -> None:
-    """Add what --backend aws needs; credentials and region come from the environment, as boto3 takes them."""
-    group = to.add_argument_group("on AWS (--backend aws; --data, --pretrained, --checkpoints in S3)")
-    group.add_argument("--role", metavar="ARN", help="what the trials may do")
-    group.add_argument("--s3-output", metavar="s3://BUCKET/PREFIX", help="for the trials' results")
-    group.add_argument("--instance-type", default=TRAINING_INSTANCE, metavar="TYPE")
-
-
 def parse(parser: argparse.ArgumentParser, line: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line; raises SettingsError for options that --request, --attach or --stop ignore."""
+    """Read the command line; raises SettingsError for options that would be ignored."""
     values, given = arguments.parse_given(parser, line)
     for start in _BESIDE.keys() & given:
         if others := given - _BESIDE[start] - {start}:
             flags = arguments.flags(parser, others)
             raise SettingsError(f"--{start} excludes {flags}: the request is there already")
+    aws_arguments.refuse_elsewhere(parser, values)
+    if values.storage and values.backend == AWS:
+        raise SettingsError(
+            f"--storage is for a search on this machine: with --backend {AWS} SageMaker keeps it"
+        )
     return values
-
-
-def _needed(value: str | None, flag: str) -> str:
-    if not value:
-        raise SettingsError(f"--backend {AWS} needs {flag}")
-    return value
 
 
 def storage_of(given: argparse.Namespace, environment: MutableMapping[str, str]) -> str | None:
@@ -84,7 +75,9 @@ def storage_of(given: argparse.Namespace, environment: MutableMapping[str, str])
 def request_of(given: argparse.Namespace, say: Callable[[str], None]) -> Request:
     """Return the CreateHyperParameterTuningJob request of a command line; raises SettingsError."""
     request = _kept(given) if given.request else _made(given, say)
-    return tuning_request.check_places(request) if given.backend == AWS else request
+    if given.backend == AWS:
+        requests.check_in_s3(request["TrainingJobDefinition"], "a search")
+    return request
 
 
 def _kept(given: argparse.Namespace) -> Request:
@@ -99,7 +92,6 @@ def _made(given: argparse.Namespace, say: Callable[[str], None]) -> Request:
     """Return the request that the options describe."""
     if not given.data:
         raise SettingsError("--data FOLDER is needed, or --request, or --attach")
-    given.job_name = given.job_name or jobs.new_name()
     settings = search.read(
         given.config,
         strategy=given.strategy,
@@ -109,11 +101,9 @@ def _made(given: argparse.Namespace, say: Callable[[str], None]) -> Request:
     if fixed := sorted(settings.ranges.keys() & arguments.hyperparameters(given).keys()):
         settings = settings.without(fixed)
         say(f"not searched, as their values are given: {', '.join(fixed)}")
-    place = {"instance_type": given.instance_type}
-    if given.backend == AWS:
-        place |= {
-            "role": _needed(given.role, "--role"),
-            "output_uri": _needed(given.s3_output, "--s3-output"),
-        }
-    training = arguments.training_request(given, **place)
-    return tuning_request.tuning_job(given.job_name, settings, training, parents=given.warm_start)
+    on_aws = given.backend == AWS
+    parts = aws_arguments.training_parts(given, arguments.account_of(given)) if on_aws else {}
+    training = arguments.training_request(given, **parts)
+    return tuning_request.tuning_job(
+        training["TrainingJobName"], settings, training, parents=given.warm_start
+    )

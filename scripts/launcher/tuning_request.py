@@ -23,11 +23,11 @@ PROGRAM = {"SAGEMAKER_PROGRAM": "hpo.py"}  # what a trial runs; the image's own 
 # What a training request and a tuning job's definition have in common, under the same keys.
 _SHARED = (
     "AlgorithmSpecification", "InputDataConfig", "OutputDataConfig", "ResourceConfig", "RoleArn",
-    "StoppingCondition", "EnableNetworkIsolation", "CheckpointConfig",
+    "StoppingCondition", "EnableNetworkIsolation", "CheckpointConfig", "EnableManagedSpotTraining",
+    "VpcConfig", "EnableInterContainerTrafficEncryption",
 )  # fmt: skip
 NOTHING = r"(?!)()"  # a regular expression that matches nowhere
 PARALLEL_LIMIT = 100  # of MaxParallelTrainingJobs: what AWS raises an account's quota of 10 to at most
-_SPOT_PATIENCE = 2  # how many times a trial's own time it may wait for a spare machine, its run included
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,13 @@ def tuning_job(name: str, search: Search, training: Request, *, parents: Sequenc
 
     `parents` are earlier tuning jobs whose trials are known from the start.
     """
-    request = {
+    request: Request = {
         "HyperParameterTuningJobName": name,
         "HyperParameterTuningJobConfig": _config(search),
-        "TrainingJobDefinition": _definition(search, training),
+        "TrainingJobDefinition": _definition(training),
     }
+    if tags := training.get("Tags"):
+        request["Tags"] = tags  # the trials have them too
     if parents:
         request["WarmStartConfig"] = {
             "ParentHyperParameterTuningJobs": [{"HyperParameterTuningJobName": each} for each in parents],
@@ -129,17 +131,10 @@ def _ranges(ranges: Mapping[str, Range]) -> Request:
     return found
 
 
-def _definition(search: Search, training: Request) -> Request:
+def _definition(training: Request) -> Request:
     definition = {key: training[key] for key in _SHARED if key in training}
     definition["StaticHyperParameters"] = training["HyperParameters"]
     definition["Environment"] = PROGRAM | training.get("Environment", {})
-    if search.spot:
-        seconds = training["StoppingCondition"]["MaxRuntimeInSeconds"]
-        definition["EnableManagedSpotTraining"] = True
-        definition["StoppingCondition"] = {
-            "MaxRuntimeInSeconds": seconds,
-            "MaxWaitTimeInSeconds": _SPOT_PATIENCE * seconds,
-        }
     return definition
 
 
@@ -178,21 +173,6 @@ def check(request: Request) -> Request:
         raise SettingsError(
             "\n".join(["this search cannot be carried out:", *(f"  {each}" for each in faults)])
         )
-    return request
-
-
-def check_places(request: Request) -> Request:
-    """Check that all that a request names is in S3, where AWS finds it; raises SettingsError."""
-    definition = request["TrainingJobDefinition"]
-    places = {
-        f"the channel {channel['ChannelName']}": channel["DataSource"].get("S3DataSource", {}).get("S3Uri")
-        for channel in definition.get("InputDataConfig", [])
-    }
-    places["the output"] = definition["OutputDataConfig"]["S3OutputPath"]
-    places["the checkpoints"] = definition.get("CheckpointConfig", {}).get("S3Uri")
-    faults = [f"  {what}: {uri}" for what, uri in places.items() if uri and not uri.startswith("s3://")]
-    if faults:
-        raise SettingsError("\n".join(["a search on AWS takes s3:// URIs only:", *faults]))
     return request
 
 

@@ -12,13 +12,13 @@ from rich.status import Status
 FIRST_SECONDS, LONGEST_SECONDS = 0.5, 15.0  # what is over soon is seen soon
 
 
-def looks() -> Iterator[None]:
-    """Yield when it is time to look, ever more seldom."""
+def looks(longest: float = LONGEST_SECONDS) -> Iterator[None]:
+    """Yield when it is time to look, ever more seldom, down to once in so many seconds."""
     pause = FIRST_SECONDS
     while True:
         yield
         time.sleep(pause)
-        pause = min(pause * 1.5, LONGEST_SECONDS)
+        pause = min(pause * 1.5, longest)
 
 
 class Waiting:

@@ -1,9 +1,9 @@
 """AWS as the tests have it: a moto server over HTTP, with a layer in front of it.
 
 The layer notes every call (`Cloud.calls`, as the actions of an IAM policy), removes the empty structures that
-moto returns where there is nothing, answers what moto lacks, passes InvokeEndpoint on to a server of this
-machine, and injects faults: throttling, expired credentials, a connection that is cut. So scripts can be run
-as they are, as processes of their own.
+moto returns where there is nothing, answers what moto lacks, edits its answers, passes InvokeEndpoint on to a
+server of this machine, and injects faults: throttling, expired credentials, a connection that is cut. So
+scripts can be run as they are, as processes of their own.
 """
 
 import json
@@ -12,6 +12,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from io import BytesIO
 from typing import Any
 from urllib.parse import parse_qs
@@ -88,6 +89,7 @@ class CutError(Exception):
 
 
 Reply = Callable[[Call], Answer | None]
+Edit = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def error(code: str, message: str = "as the test has it", status: int = 400) -> Answer:
@@ -117,6 +119,7 @@ class Cloud:
         self.replies: dict[str, Reply] = {}
         # A SageMaker endpoint's name, or <name>/<variant> → the URL of a server that answers.
         self.endpoints: dict[str, str] = {}
+        self.edits: dict[str, Edit] = {}  # what changes moto's answer to one of SageMaker's actions
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._server = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=_Quiet)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
@@ -155,7 +158,7 @@ class Cloud:
         if answer is not None:
             return _send(answer, start)
         if call.service == "sagemaker":
-            return self._pruned(environ, start)
+            return self._pruned(call, environ, start)
         return self._moto(environ, start)
 
     def _invoked(self, call: Call) -> Answer | None:
@@ -184,7 +187,7 @@ class Cloud:
         failed = {"OriginalStatusCode": answer.status_code, "OriginalMessage": answer.text}
         return Answer(failed, 424, _kind("ModelError"))
 
-    def _pruned(self, environ: Environ, start: StartResponse) -> Iterable[bytes]:
+    def _pruned(self, call: Call, environ: Environ, start: StartResponse) -> Iterable[bytes]:
         """Let moto answer, and leave out the structures that it returns empty or as null."""
         kept: dict[str, Any] = {}
 
@@ -193,8 +196,10 @@ class Cloud:
 
         body = b"".join(self._moto(environ, note))
         if kept["status"].startswith("200") and body.startswith(b"{"):
-            whole = json.loads(body)
-            body = json.dumps({key: each for key, each in whole.items() if each not in ({}, None)}).encode()
+            whole = self.edits.get(call.action, lambda answer: answer)(json.loads(body))
+            body = json.dumps(
+                {key: each for key, each in whole.items() if each not in ({}, None)}, default=_as_json
+            ).encode()
         headers = [pair for pair in kept["headers"] if pair[0].lower() != "content-length"]
         start(kept["status"], [*headers, ("Content-Length", str(len(body)))])
         return [body]
@@ -254,7 +259,11 @@ def _kind(name: str) -> dict[str, str]:
 def _send(answer: Answer, start: StartResponse) -> Iterable[bytes]:
     body = answer.content
     if not isinstance(body, bytes):
-        body = json.dumps(body, default=lambda time: time.timestamp()).encode()
+        body = json.dumps(body, default=_as_json).encode()
     headers = {"Content-Type": JSON, "Content-Length": str(len(body))} | answer.headers
     start(f"{answer.status} Answered", list(headers.items()))
     return [body]
+
+
+def _as_json(time: datetime) -> float:
+    return time.timestamp()

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from cloud import Answer, Cloud
 
 from launcher import (
-    aws_curves,
+    aws_log,
     aws_search,
     command_line,
     local_search,
@@ -27,10 +27,12 @@ from launcher import (
     trials,
     tuning_request,
 )
+from launcher.account import Account
 from launcher.aws_curves import Curves
 from launcher.aws_search import AwsSearch
 from launcher.errors import SettingsError
 from launcher.requests import Request
+from launcher.settings import Settings
 from trainer.metrics import metric_definitions
 
 SCRIPT = Path(__file__).parents[2] / "scripts/launch_hpo.py"
@@ -67,7 +69,7 @@ def summary(number: int, status: str, objective: float | None, **more: Any) -> d
     }
 
 
-STREAM = {"logGroupName": aws_curves.LOG_GROUP, "logStreamName": "search-002-abcd/algo-1-1"}
+STREAM = {"logGroupName": aws_log.TRAINING, "logStreamName": "search-002-abcd/algo-1-1"}
 
 
 def log(*lines: str) -> int:
@@ -92,7 +94,7 @@ def fail(client: Any, operation: str, error: Exception) -> None:
 def started(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> AwsSearch:
     """A search that the server has accepted and that has three trials, one of which has written a log."""
     monkeypatch.setattr(aws_search, "POLL_SECONDS", 0.05)
-    found = AwsSearch("search", print)
+    found = AwsSearch("search", Account(Settings()), print)
     sent = request()
     added = {"_tuning_objective_metric": "validation:accuracy"}  # as the platform does
     sent["TrainingJobDefinition"]["StaticHyperParameters"] |= added
@@ -111,11 +113,19 @@ def started(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> AwsSearch:
         "sagemaker:ListTrainingJobsForHyperParameterTuningJob": lambda _: Answer(listed),
         "sagemaker:DescribeTrainingJob": lambda call: Answer(call.parameters | job),
     }
-    boto3.client("logs").create_log_group(logGroupName=aws_curves.LOG_GROUP)
+    boto3.client("logs").create_log_group(logGroupName=aws_log.TRAINING)
     boto3.client("logs").create_log_stream(**STREAM)
     log(*(f"[metrics] epoch={epoch} train:loss=1 validation:accuracy=0.8{epoch}" for epoch in (1, 2, 3)))
     monkeypatch.setattr(prices, "known", lambda instance, region: (1.5, ""))
     return found
+
+
+@pytest.fixture
+def running(started: AwsSearch, cloud: Cloud) -> AwsSearch:
+    """The same, and it has not ended."""
+    status = {"HyperParameterTuningJobStatus": "InProgress"}
+    cloud.edits["sagemaker:DescribeHyperParameterTuningJob"] = lambda answer: answer | status
+    return started
 
 
 def test_a_search_is_followed_to_its_table_its_best_and_its_report(
@@ -146,26 +156,28 @@ def test_a_search_that_was_begun_elsewhere_is_followed_without_curves_or_refused
     sent = request()
     del sent["TrainingJobDefinition"]["AlgorithmSpecification"]["MetricDefinitions"]
     boto3.client("sagemaker").create_hyper_parameter_tuning_job(**sent)
-    elsewhere = AwsSearch("search", print)
+    elsewhere = AwsSearch("search", Account(Settings()), print)
     assert tuning_request.objective_regex(elsewhere.request) == tuning_request.NOTHING
     assert trials.reported(tuning_request.NOTHING, "[metrics] epoch=1 validation:accuracy=0.5") is None
 
-    several = AwsSearch("several", print)
-    definitions = Answer({"TrainingJobDefinitions": [{}, {}]})
+    several = AwsSearch("several", Account(Settings()), print)
+    definitions = Answer({"TrainingJobDefinitions": [{}, {}], "HyperParameterTuningJobStatus": "InProgress"})
     cloud.replies["sagemaker:DescribeHyperParameterTuningJob"] = lambda _: definitions
     with pytest.raises(SettingsError, match="the search several has several training jobs' definitions"):
         _ = several.request
 
 
 def test_a_name_that_is_taken_and_one_that_is_not_there_are_named(started: AwsSearch) -> None:
-    with pytest.raises(SettingsError, match="there is a search search already: --attach search follows it"):
-        AwsSearch("search", print).start(request())
-    other = AwsSearch("other", print)
+    with pytest.raises(
+        SettingsError, match="there is a search search already: --backend aws --attach search follows it"
+    ):
+        AwsSearch("search", Account(Settings()), print).start(request())
+    other = AwsSearch("other", Account(Settings()), print)
     missing = {"Error": {"Code": "ResourceNotFound", "Message": "unable to find it"}}
     fail(
-        other._sagemaker,
-        "StopHyperParameterTuningJob",
-        other._sagemaker.exceptions.ResourceNotFound(missing, "any"),
+        other.sagemaker,
+        "DescribeHyperParameterTuningJob",
+        other.sagemaker.exceptions.ResourceNotFound(missing, "any"),
     )
     with pytest.raises(SettingsError, match="there is no search other"):
         _ = other.request
@@ -174,21 +186,18 @@ def test_a_name_that_is_taken_and_one_that_is_not_there_are_named(started: AwsSe
 
 
 def test_ctrl_c_leaves_the_search_running_and_says_how_to_come_back(
-    started: AwsSearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    running: AwsSearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(_: float) -> None:
         raise KeyboardInterrupt
 
-    status = {"HyperParameterTuningJobStatus": "InProgress"}
-    described = started._describe()
-    monkeypatch.setattr(started, "_describe", lambda: described | status)
     monkeypatch.setattr(aws_search.time, "sleep", interrupt)
 
     with pytest.raises(KeyboardInterrupt) as stopped:
-        aws_search.follow(started, tmp_path, print)
+        aws_search.follow(running, tmp_path, print)
 
     (note,) = stopped.value.__notes__
-    assert note == "the search runs on: --attach search follows it, --stop search stops it"
+    assert note == "the search runs on: --backend aws --attach search follows it, --stop search stops it"
     assert boto3.client("sagemaker").describe_hyper_parameter_tuning_job(HyperParameterTuningJobName="search")
 
 
@@ -213,23 +222,23 @@ EXPIRED = ClientError({"Error": {"Code": "ExpiredTokenException", "Message": "ex
     ],
 )
 def test_whatever_ends_the_following_the_search_is_said_to_run_on(
-    started: AwsSearch,
+    running: AwsSearch,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     error: Exception,
     ending: tuple[int, str],
 ) -> None:
-    fail(started._sagemaker, "ListTrainingJobsForHyperParameterTuningJob", error)
+    fail(running.sagemaker, "ListTrainingJobsForHyperParameterTuningJob", error)
 
     def main() -> int:
-        aws_search.follow(started, tmp_path, command_line.tell)
+        aws_search.follow(running, tmp_path, command_line.tell)
         return 0
 
     code, said = ending
     assert command_line.run(main) == code
     *_, reason, note = capsys.readouterr().err.splitlines()
     assert reason.startswith(said)
-    assert note == "the search runs on: --attach search follows it, --stop search stops it"
+    assert note == "the search runs on: --backend aws --attach search follows it, --stop search stops it"
 
 
 def test_logs_that_may_not_be_read_are_done_without(
@@ -246,7 +255,7 @@ def test_logs_that_may_not_be_read_are_done_without(
 
 
 def test_a_log_is_read_on_from_where_it_was_read_to(started: AwsSearch) -> None:
-    curves = Curves(r"validation:accuracy=(\S+)", print)
+    curves = Curves(r"validation:accuracy=(\S+)", boto3.client("logs"), print)
     asked: list[int] = []
     curves._logs.meta.events.register(
         "provide-client-params.cloudwatch-logs.FilterLogEvents",
@@ -259,13 +268,17 @@ def test_a_log_is_read_on_from_where_it_was_read_to(started: AwsSearch) -> None:
 
     assert first == {1: 0.81, 2: 0.82, 3: 0.83, 4: 0.91, 5: 0.92}
     assert curves.of("search-002-abcd") == first | {6: 0.93}
-    assert asked == [0, last]
+    assert asked == [0, last - 10_000]
 
 
-def test_a_stop_is_sent(started: AwsSearch, cloud: Cloud) -> None:
+def test_a_stop_is_sent_to_a_search_that_runs(running: AwsSearch, cloud: Cloud) -> None:
     cloud.replies["sagemaker:StopHyperParameterTuningJob"] = lambda _: Answer({})
 
-    started.stop()
+    ended = running.stop()
+    cloud.edits.clear()
+    ended_since = running.stop()
+
+    assert (ended, ended_since) == ("", "Completed")
 
     asked = cloud.asked("sagemaker:StopHyperParameterTuningJob")
     assert asked == [{"HyperParameterTuningJobName": "search"}]
@@ -291,11 +304,11 @@ def denied(action: str) -> ClientError:
     return ClientError({"Error": {"Code": "AccessDeniedException", "Message": message}}, "any")
 
 
-def test_a_missing_permission_is_named(started: AwsSearch) -> None:
-    fail(started._sagemaker, "StopHyperParameterTuningJob", denied("sagemaker:Stop"))
+def test_a_missing_permission_is_named(running: AwsSearch) -> None:
+    fail(running.sagemaker, "StopHyperParameterTuningJob", denied("sagemaker:Stop"))
 
     with pytest.raises(SettingsError, match="may not do sagemaker:Stop on arn:x: allow it in its policy"):
-        started.stop()
+        running.stop()
 
 
 @pytest.mark.usefixtures("cloud")

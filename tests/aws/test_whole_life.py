@@ -50,6 +50,12 @@ def a_trial(cloud: Cloud) -> None:
     }
 
 
+def a_job_that_was_billed(cloud: Cloud) -> None:
+    """Moto's jobs are over at once and were not billed."""
+    billed = {"TrainingTimeInSeconds": 1200, "BillableTimeInSeconds": 400}
+    cloud.edits["sagemaker:DescribeTrainingJob"] = lambda answer: answer | billed
+
+
 def serving(cloud: Cloud, *names: str) -> None:
     """Answer for endpoints, or variants of them, until this process ends."""
     for name in names:
@@ -70,6 +76,7 @@ def two_variants(cloud: Cloud) -> None:
 # What happens before a section's commands are run, by its heading.
 MEANWHILE: dict[str, Callable[[Cloud], None]] = {
     "Tune": a_trial,
+    "Train": a_job_that_was_billed,
     "Deploying": an_endpoint,
     "A/B": two_variants,
 }

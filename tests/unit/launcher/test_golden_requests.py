@@ -127,4 +127,6 @@ def test_every_flag_is_in_a_case(script: str, monkeypatch: pytest.MonkeyPatch) -
 _NOT_IN_REQUESTS: dict[str, set[str]] = {
     "batch_transform": {"--attach", "--stop"},  # of a job that another command has started
     "deploy": {"--attach"},  # waits for what another command has sent
+    "launch_training": {"--attach", "--stop"},
+    "launch_hpo": {"--attach", "--stop"},
 }

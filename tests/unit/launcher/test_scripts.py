@@ -321,3 +321,17 @@ def serve_and_ask(model: Path, pictures: Path) -> None:
     assert server.wait(60) == 130
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])))
+
+
+def test_a_search_that_cannot_run_here_is_refused_before_its_name_is_taken(
+    pictures: Path, tmp_path: Path
+) -> None:
+    done = script(
+        "launch_hpo.py",
+        *("--data", pictures, "--backend", "process", "--instances", "2", "--job-name", "dogs"),
+        *("--output", tmp_path / "runs"),
+    )
+
+    assert done.returncode == 2
+    assert "--instances 2: processes have this one host" in done.stderr
+    assert not (tmp_path / "runs/dogs").exists()

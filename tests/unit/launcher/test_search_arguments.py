@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import small_search
 
-from launcher import search_arguments
+from launcher import search_arguments, training_arguments
 from launcher.errors import SettingsError
 from launcher.requests import Request
 
@@ -74,14 +74,15 @@ def test_where_a_settled_request_is_carried_out_can_be_said() -> None:
     )
 
     assert (given.backend, given.output, given.storage) == ("process", Path("elsewhere"), "sqlite://")
-    assert (given.instances, given.set, given.dry_run) == (1, [], False)
+    assert (given.instances, given.set, given.dry_run) == (None, [], False)
 
 
-ON_AWS = ("--backend", "aws", "--role", "arn:aws:iam::123456789012:role/trainer", "--dry-run")
+SETTINGS = Path(__file__).parents[2] / "golden/settings.toml"
+ON_AWS = ("--backend", "aws", "--settings", SETTINGS)
 
 
 def test_what_lies_on_this_machine_is_refused_for_a_search_on_aws(kept: Path, tmp_path: Path) -> None:
-    in_s3 = ["--data", "s3://bucket/dogs", "--s3-output", "s3://bucket/out"]
+    in_s3 = ["--data", "s3://bucket/dogs"]
 
     with pytest.raises(SettingsError) as refused:
         request_of(*ON_AWS, *in_s3, "--pretrained", tmp_path, "--checkpoints", tmp_path / "kept")
@@ -92,9 +93,44 @@ def test_what_lies_on_this_machine_is_refused_for_a_search_on_aws(kept: Path, tm
         "a search on AWS takes s3:// URIs only:",
         f"  the channel pretrained: {tmp_path.as_uri()}",
         f"  the checkpoints: {(tmp_path / 'kept').as_uri()}",
+        "scripts/prepare_data.py --data FOLDER --upload brings photographs there and prints their URI",
     ]
     assert f"the output: {tmp_path.as_uri()}" in str(refused_file.value)
     assert request_of(*ON_AWS, *in_s3)["HyperParameterTuningJobConfig"]["Strategy"] == "Bayesian"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            ["--role", "arn:x", "--instance-type", "ml.m5.xlarge"],
+            "--instance-type, --role: only --backend aws",
+        ),
+        (["--s3-output", "s3://bucket/out", "--backend", "process"], "--s3-output: only --backend aws"),
+        (["--no-spot"], "--spot: only --backend aws takes this"),
+        (["--backend", "aws", "--storage", "sqlite://"], "--storage is for a search on this machine"),
+    ],
+)
+def test_an_option_that_the_backend_would_ignore_is_refused(options: list[str], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        parse("--data", "s3://bucket/dogs", *options)
+
+
+def test_a_search_and_a_job_on_aws_are_placed_alike() -> None:
+    common = [*ON_AWS, "--data", "s3://bucket/dogs", "--job-name", "dogs", "--instances", "2", "--no-spot"]
+
+    search = request_of(*common)
+    parser = argparse.ArgumentParser()
+    training_arguments.add(parser)
+    parser.add_argument("--dry-run", action="store_true")
+    job = training_arguments.request_of(training_arguments.parse(parser, list(map(str, common))))
+
+    definition = search["TrainingJobDefinition"]
+    own = {"Environment", "CheckpointConfig"}  # of a search none is kept unless it is asked for
+    assert {key for key in definition if definition[key] != job.get(key)} == {"StaticHyperParameters"} | (
+        own & definition.keys()
+    )
+    assert search["Tags"] == job["Tags"] == [{"Key": "project", "Value": "dog-breeds"}]
 
 
 IN_S3 = ("--data", "s3://bucket/dogs")

@@ -63,11 +63,6 @@ def test_a_trial_is_the_training_job_with_its_values() -> None:
     definition = request["TrainingJobDefinition"]
     assert definition["StaticHyperParameters"] == {"backbone": '"efficientnet_lite0"'}
     assert definition["Environment"] == {"SAGEMAKER_PROGRAM": "hpo.py", "LOG_LEVEL": "debug"}
-    assert definition["EnableManagedSpotTraining"] is True
-    assert (
-        definition["StoppingCondition"]["MaxWaitTimeInSeconds"]
-        >= (definition["StoppingCondition"]["MaxRuntimeInSeconds"])
-    )
     assert [each["Name"] for each in definition["AlgorithmSpecification"]["MetricDefinitions"]] == [
         metric.name for metric in METRICS
     ]
@@ -90,7 +85,6 @@ def test_everything_that_can_be_set_reaches_the_request(tmp_path: Path) -> None:
         strategy = "Hyperband"
         objective = "validation:loss"
         goal = "Minimize"
-        spot = false
         seed = 7
         max-runtime-seconds = 600
         end = { target = 0.2, trials-without-improvement = 5, converged = true }
@@ -124,7 +118,6 @@ def test_everything_that_can_be_set_reaches_the_request(tmp_path: Path) -> None:
         '"resnet50"',
         '"efficientnet_lite0"',
     ]
-    assert "EnableManagedSpotTraining" not in request["TrainingJobDefinition"]
     assert request["WarmStartConfig"] == {
         "ParentHyperParameterTuningJobs": [
             {"HyperParameterTuningJobName": "earlier"},

@@ -1,0 +1,95 @@
+"""A job on SageMaker, of whatever kind: started, described, stopped, and never left running unmentioned.
+
+Called by `aws_training` and `aws_search`. A job runs there whether anybody follows it or not.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from launcher import aws
+from launcher.account import Account
+from launcher.errors import SettingsError, WorkFailed
+from launcher.requests import Request
+
+ENDED = {"Completed", "Failed", "Stopped", "DeleteFailed"}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of job: as people call it, and as boto3 and the API do."""
+
+    word: str
+    noun: str
+    api: str
+
+
+TRAINING = Kind("training job", "training_job", "TrainingJob")
+SEARCH = Kind("search", "hyper_parameter_tuning_job", "HyperParameterTuningJob")
+
+
+class AwsJob:
+    """One job of the account."""
+
+    def __init__(self, kind: Kind, name: str, account: Account) -> None:
+        self.kind = kind
+        self.name = name
+        self.account = account
+        self.sagemaker = account.client("sagemaker")
+        self.hourly = ""  # what it costs while it runs, once that is known
+        self._sent = False
+        self._runs = False
+
+    def start(self, request: Request) -> None:
+        """Create the job; raises SettingsError when there is one of its name."""
+        self._sent = True
+        with aws.explained():
+            try:
+                self._call("create", **request)
+            except self.sagemaker.exceptions.ResourceInUse:
+                raise SettingsError(
+                    f"there is a {self.kind.word} {self.name} already: "
+                    f"--backend aws --attach {self.name} follows it, another --job-name begins a new one"
+                ) from None
+        self._runs = True
+
+    def stop(self) -> str:
+        """Stop the job; returns how it had ended, if it had."""
+        status = self.status(self.describe())
+        if status in ENDED:
+            return status
+        self._ask("stop")
+        return ""
+
+    def describe(self) -> dict[str, Any]:
+        """Ask how the job is; raises SettingsError when there is none."""
+        description = self._ask("describe")
+        self._runs = self.status(description) not in ENDED
+        return description
+
+    def status(self, description: Mapping[str, Any]) -> str:
+        """Return one of InProgress, Stopping and those that have ENDED."""
+        return str(description[f"{self.kind.api}Status"])
+
+    @contextmanager
+    def mentioned(self) -> Iterator[None]:
+        """Say of whatever ends the starting or following that the job runs on, and how to come back."""
+        try:
+            yield
+        except (KeyboardInterrupt, SystemExit, SettingsError, WorkFailed) as ending:
+            back = f"--backend aws --attach {self.name} follows it, --stop {self.name} stops it"
+            if self._runs:
+                ending.add_note(f"the {self.kind.word} runs on{self.hourly}: {back}")
+            elif self._sent and isinstance(ending, KeyboardInterrupt | SystemExit | aws.NoAnswer):
+                ending.add_note(f"AWS may have started the {self.kind.word} all the same: {back}")
+            raise
+
+    def _ask(self, verb: str) -> dict[str, Any]:
+        missing = f"there is no {self.kind.word} {self.name} in this account and region"
+        with aws.explained(missing=missing):
+            return self._call(verb, **{f"{self.kind.api}Name": self.name})
+
+    def _call(self, verb: str, **parameters: Any) -> dict[str, Any]:
+        call: Callable[..., dict[str, Any]] = getattr(self.sagemaker, f"{verb}_{self.kind.noun}")
+        return call(**parameters)
