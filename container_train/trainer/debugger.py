@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from trainer.failures import UsageError
 from trainer.findings import Finding
 from trainer.hook import DebugSettings, create_hook
+from trainer.moments import Moments
 from trainer.rules import Watchers
 from trainer.smdebug_support import END_OF_JOB_FILENAME, ModeKeys
 from trainer.tensor_rules import health
@@ -52,7 +53,8 @@ class Steps:
 class Debugger:
     """Saves the tensors of one network's training to `folder`, and asks the rules about each saved step.
 
-    `class_counts` are the training pictures of each class. In a run that continues steps have the numbers
+    `class_counts` are the training pictures of each class, `extracted` the moments of what cached features
+    were computed from. In a run that continues steps have the numbers
     that they would have had: those of an epoch, then its evaluation. `on_finding` is called with each finding
     as it comes; `findings` has them all, `saves` counts the saved steps, and `seconds` is the time that all
     of it has taken. Raises `UsageError` for a configuration that smdebug refuses.
@@ -65,11 +67,13 @@ class Debugger:
         settings: DebugSettings,
         *,
         class_counts: Sequence[int],
+        extracted: Sequence[Moments] = (),
         steps: Steps,
         on_finding: Callable[[Finding], None],
     ) -> None:
         self.folder, self.model, self.settings = folder, model, settings
-        self.class_counts, self.steps, self.on_finding = class_counts, steps, on_finding
+        self.class_counts, self.extracted = class_counts, extracted
+        self.steps, self.on_finding = steps, on_finding
         self.findings: list[Finding] = []
         self.weights = {
             f"{_NETWORK}_{name}": parameter
@@ -111,6 +115,9 @@ class Debugger:
         if self.saving:
             if not self._counted:
                 self._hook.save("class_counts", torch.tensor(self.class_counts))
+                if self.extracted:
+                    numbers = [(each.mean, each.deviation) for each in self.extracted]
+                    self._hook.save("extracted_inputs", torch.tensor(numbers))
             for name, layer in self.layers.items():
                 self._removers.append(layer.register_forward_hook(partial(self._keep, name)))
         self._leave()

@@ -13,7 +13,7 @@ from contextlib import contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -29,15 +29,20 @@ from trainer.failures import NO_SPACE, DiskError
 from trainer.features import Features, FeatureTable
 from trainer.loading import ImageBatches, normalise
 from trainer.metrics import write_metrics
+from trainer.moments import Rows, rows_of
 from trainer.pieces import by_halves
 from trainer.views import Pixels, Views
 
 Array = npt.NDArray[np.float32]
-Extracted = Iterator[tuple[list[int], Array]]
+# Places of pictures, their features, and the moments of some of them as the network took them.
+Extracted = Iterator[tuple[list[int], Array, Rows]]
+_Result = TypeVar("_Result")
 Extractor = Callable[[RobustImageFolder, Sequence[int], int], Extracted]
 
 _AHEAD = 16  # pictures a thread that may be done or begun before the one that comes next
 _GPU_BATCH = 256
+_MEASURED = 100  # pictures whose moments are taken on a processor, a millisecond each
+_OF_A_BATCH = 16  # on a GPU, whose memory may be nearly full
 _REPORT_SECONDS = 30.0
 
 
@@ -48,9 +53,13 @@ class FromPixels(nn.Module):
         super().__init__()
         self.model = model
 
+    def inputs(self, pixels: Tensor) -> Tensor:
+        """What the first layer takes: normalised pictures."""
+        return normalise(pixels)
+
     def forward(self, pixels: Tensor) -> Tensor:
         """Normalise, then all layers up to the head."""
-        return self.model.extract(normalise(pixels))
+        return self.model.extract(self.inputs(pixels))
 
 
 def processor_extractor(
@@ -58,7 +67,8 @@ def processor_extractor(
 ) -> Extractor:
     """Features with OpenVINO, computed in `precision` (float32 or bfloat16)."""
     shape = [1, views.size.crop, views.size.crop, 3]
-    network = convert(FromPixels(model.cpu()), torch.zeros(shape, dtype=torch.uint8), shape=shape)
+    whole = FromPixels(model.cpu())
+    network = convert(whole, torch.zeros(shape, dtype=torch.uint8), shape=shape)
     compiled = compile_network(network, precision=precision, threads=threads)
     requests: SimpleQueue[Any] = SimpleQueue()
     for _ in range(threads):
@@ -74,11 +84,16 @@ def processor_extractor(
         return feature
 
     def extract(folder: RobustImageFolder, indices: Sequence[int], number: int) -> Extracted:
-        def one(index: int) -> Array:
-            return answer(views.pixels(folder.read(index), digest=folder.digests[index], number=number))
+        measured = frozenset(indices[:: 1 + len(indices) // _MEASURED])
+        nothing = torch.empty(0, *shape[1:])
 
-        for index, feature in zip(indices, _in_order(one, indices, threads=threads), strict=True):
-            yield [index], feature[None]
+        def one(index: int) -> tuple[Array, Rows]:
+            pixels = views.pixels(folder.read(index), digest=folder.digests[index], number=number)
+            taken = torch.from_numpy(pixels.copy())[None] if index in measured else nothing
+            return answer(pixels), rows_of(whole.inputs(taken))
+
+        for index, (feature, moments) in zip(indices, _in_order(one, indices, threads=threads), strict=True):
+            yield [index], feature[None], moments
 
     return extract
 
@@ -100,7 +115,8 @@ def gpu_extractor(
             ):
                 inputs = batches.prepare(pixels, device)
                 features = by_halves(model.extract, inputs).float().cpu().numpy()
-            yield piece, features  # outside: a generator's caller would run in inference mode as well
+                moments = rows_of(inputs[:_OF_A_BATCH])
+            yield piece, features, moments  # outside: the caller would run in inference mode as well
 
     return extract
 
@@ -168,11 +184,25 @@ def _compute(
     extract = build()
     started = time.monotonic()
     extracted = _with_progress(extract(folder, missing, number), total=len(missing), label=label)
-    table.add(([folder.digests[place] for place in piece], features) for piece, features in extracted)
+    taken: list[Rows] = []
+    try:
+        table.add(_noting(extracted, folder.digests, taken))
+    finally:
+        if taken and group.local_rank == 0:
+            table.note(np.concatenate(taken))
     rate = len(missing) / (time.monotonic() - started)
     print(f"{label}: {len(missing):,} pictures, {rate:.0f} img/s", file=sys.stderr)
     if group.is_main:
         write_metrics({"extract:images_per_second": rate})
+
+
+def _noting(
+    extracted: Extracted, digests: Sequence[bytes], taken: list[Rows]
+) -> Iterator[tuple[list[bytes], Array]]:
+    """Digests and features, as a table takes them; moments go to `taken`."""
+    for piece, features, moments in extracted:
+        taken.append(moments)
+        yield [digests[place] for place in piece], features
 
 
 def _exchange(table: FeatureTable, group: Group) -> None:
@@ -196,8 +226,8 @@ def _with_progress(extracted: Extracted, *, total: int, label: str) -> Extracted
     started = reported = time.monotonic()
     done = 0
     with tqdm(total=total, desc=label, unit="img", disable=None, file=sys.stderr, leave=False) as bar:
-        for piece, features in extracted:
-            yield piece, features
+        for piece, features, moments in extracted:
+            yield piece, features, moments
             done += len(piece)
             bar.update(len(piece))
             now = time.monotonic()
@@ -211,7 +241,7 @@ def _progress_line(label: str, done: int, total: int, seconds: float) -> str:
     return f"{label}: {done:,} of {total:,}, {rate:.0f} img/s, {(total - done) / rate / 60:.1f} min left"
 
 
-def _in_order(work: Callable[[int], Array], indices: Iterable[int], *, threads: int) -> Iterator[Array]:
+def _in_order(work: Callable[[int], _Result], indices: Iterable[int], *, threads: int) -> Iterator[_Result]:
     """What `work` makes of each, in their order, computed by threads that never wait for one another.
 
     Ended early, it waits for what is being computed at that moment and for nothing else.

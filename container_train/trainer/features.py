@@ -5,6 +5,7 @@ of the picture's content, so any later run on any subset, in any order and under
 
     <cache>/features/<backbone>-<digest of what identifies the table>/
     ├── table.json                           what identifies it, for people
+    ├── inputs.json                          how large the numbers were that the backbone took
     ├── features-<SHA-256, 16 digits>.npy    shards: records (digest, feature), never changed
     └── lock                                 held by the process that is computing
 
@@ -31,6 +32,8 @@ import torch
 from torch import Tensor
 
 from trainer.download import file_sha256
+from trainer.moments import FILE as MOMENTS
+from trainer.moments import Moments, Rows, read_moments
 
 Array = npt.NDArray[np.float32]
 Records = npt.NDArray[np.void]
@@ -50,6 +53,7 @@ class Features:
     shard_of: npt.NDArray[np.int32]
     row_of: npt.NDArray[np.int32]
     width: int
+    inputs: Moments | None = None  # of the pictures as the backbone took them; unknown of old features
 
     def __len__(self) -> int:
         return len(self.row_of)
@@ -93,7 +97,8 @@ class FeatureTable:
         shard_of, row_of = self._locate(digests)
         if (shard_of < 0).any():
             raise KeyError(f"{int((shard_of < 0).sum())} features are not in {self.folder}")
-        return Features(list(self._verified.values()), shard_of, row_of, self.width)
+        shards = list(self._verified.values())
+        return Features(shards, shard_of, row_of, self.width, read_moments(self.folder))
 
     @contextmanager
     def computing(self) -> Iterator[None]:
@@ -128,6 +133,11 @@ class FeatureTable:
             if waiting:
                 self._write_shard([records.tobytes() for records in waiting])
         self.refresh()
+
+    def note(self, rows: Rows) -> None:
+        """Add the moments of pictures, as the backbone took them, to what is known of them."""
+        known = read_moments(self.folder) or Moments(0, 0.0, 0.0)
+        _write_atomically(self.folder / MOMENTS, [known.with_rows(rows).as_text().encode()])
 
     def shards(self) -> Iterator[tuple[str, bytes]]:
         """Name and bytes of every shard, unchecked; of one that is merged meanwhile, the newer one."""

@@ -42,7 +42,7 @@ _COLLECTIONS = (
     ("updates", "^update/", False),
     ("activations", r"^(?!dead/|saturated/).*(?<![Ll]oss)_(input|output)_\d+$", False),
     ("activation_health", "^(dead|saturated)/", True),
-    ("pictures", "^class_counts$", True),
+    ("pictures", "^(class_counts|extracted_inputs)$", True),
     (_EPOCHS, "^scalar/", True),
 )
 

@@ -64,11 +64,23 @@ class Job:
         """Names in the order of the logits."""
         return self.splits["train"].classes
 
-    def watch(self, member: str) -> AbstractContextManager[Watch]:
-        """What looks on at a member's training."""
+    def watch(self, member: str, sources: Mapping[str, Source]) -> AbstractContextManager[Watch]:
+        """What looks on at a member's training on these sources."""
         if self.observation is None:
             return nullcontext(NOBODY)
-        return self.observation.member(member, self.splits["train"].targets, classes=len(self.classes))
+        cached = [sources[name] for name in ("train", "valid")]
+        tables = [
+            table
+            for source in cached
+            if isinstance(source, FeatureBatches)
+            for table in source.views.values()
+        ]
+        return self.observation.member(
+            member,
+            self.splits["train"].targets,
+            classes=len(self.classes),
+            extracted=[table.inputs for table in tables if table.inputs],
+        )
 
     def say(self, text: str) -> None:
         """A line for a person, from one process."""
@@ -134,7 +146,7 @@ def train_member(job: Job, name: str) -> Member:
         _require_takes(model, backbone, job.views)
         model.unfreeze(cast(Unfreeze, settings.unfreeze))
         model.to(machine.device).to(memory_format=torch.channels_last)
-    with job.watch(name) as watch:
+    with job.watch(name, sources) as watch:
         best = fit(
             model,
             sources["train"],

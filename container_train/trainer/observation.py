@@ -26,6 +26,7 @@ from trainer.engine import Machine
 from trainer.failures import TrainerError, TrainingError
 from trainer.findings import Finding, write_findings
 from trainer.locations import Locations
+from trainer.moments import Moments
 from trainer.termination import Terminated
 from trainer.training_run import machine_of, training_run, versions
 from trainer.watch import Observer, Watch
@@ -53,10 +54,13 @@ class Observation:
     begun: float = field(default_factory=time.monotonic)
 
     @contextmanager
-    def member(self, name: str, targets: Sequence[int], *, classes: int) -> Iterator[Watch]:
+    def member(
+        self, name: str, targets: Sequence[int], *, classes: int, extracted: Sequence[Moments]
+    ) -> Iterator[Watch]:
         """Who looks on at a member's training on pictures with these targets.
 
-        Raises `FindingError` when leaving.
+        `extracted` are the moments of what cached features were computed from. Raises `FindingError` when
+        leaving.
         """
         self.classes = classes
         counts = torch.bincount(torch.tensor(targets), minlength=classes).tolist()
@@ -75,7 +79,15 @@ class Observation:
                 configuration=self.locations.debug_configuration,
             )
             steps = Steps(epoch_steps, self.settings.epochs)
-            return Debugger(folder, network, settings, class_counts=counts, steps=steps, on_finding=tell)
+            return Debugger(
+                folder,
+                network,
+                settings,
+                class_counts=counts,
+                extracted=extracted,
+                steps=steps,
+                on_finding=tell,
+            )
 
         observer = Observer(
             name,

@@ -259,9 +259,12 @@ class ClassImbalance(TrainingRule):
 
 
 class InputsNotNormalised(TrainingRule):
-    """The pictures that reach the network are far from mean 0 and deviation 1."""
+    """Pictures that reach the network are far from mean 0 and deviation 1, or did for cached features."""
 
-    advice = "Normalise pictures as the pretrained weights expect them: ImageNet's mean and deviation"
+    advice = (
+        "Normalise pictures as the pretrained weights expect them: ImageNet's mean and deviation; features "
+        "that were computed from others have to be removed from the cache"
+    )
 
     def __init__(
         self, base_trial: Trial, mean: float = 2.0, narrowest: float = 0.4, widest: float = 2.5
@@ -270,17 +273,22 @@ class InputsNotNormalised(TrainingRule):
         self.mean, self.narrowest, self.widest = mean, narrowest, widest
 
     def at_training(self, step: int) -> None:
-        """Look at the batch's mean and deviation."""
+        """Look at the batch's mean and deviation, and at those of what cached features were computed from."""
         for name in self.names(step, _INPUT):
-            mean, spread = self.reduction(step, name, "mean"), self.reduction(step, name, "std")
-            if mean is not None and abs(mean) > self.mean:
-                self.found(name, mean, self.mean, f"the pictures' mean is {mean:.3g}, which should be near 0")
-            elif (
-                spread is not None and not math.isnan(spread) and not self.narrowest <= spread <= self.widest
-            ):
-                limit = self.narrowest if spread < self.narrowest else self.widest
-                says = f"the pictures' standard deviation is {spread:.3g}, which should be near 1"
-                self.found(name, spread, limit, says)
+            self._judge(name, self.reduction(step, name, "mean"), self.reduction(step, name, "std"))
+        extracted = self.value(step, "extracted_inputs")
+        for mean, spread in () if extracted is None else extracted:
+            self._judge("extracted_inputs", float(mean), float(spread))
+
+    def _judge(self, name: str, mean: float | None, spread: float | None) -> None:
+        if self.findings:
+            return
+        if mean is not None and abs(mean) > self.mean:
+            self.found(name, mean, self.mean, f"the pictures' mean is {mean:.3g}, which should be near 0")
+        elif spread is not None and not math.isnan(spread) and not self.narrowest <= spread <= self.widest:
+            limit = self.narrowest if spread < self.narrowest else self.widest
+            says = f"the pictures' standard deviation is {spread:.3g}, which should be near 1"
+            self.found(name, spread, limit, says)
 
 
 def _parameter(name: str) -> str:

@@ -64,7 +64,7 @@ def open_table(cache: Path) -> FeatureTable:
 
 
 def test_a_feature_depends_on_nothing_but_its_picture(extract: Extractor, folder: Watched) -> None:
-    together = list(extract(folder, range(24), CENTRE))
+    together = [row[:2] for row in extract(folder, range(24), CENTRE)]
     backwards = dict(zip(range(23, -1, -1), extract(folder, range(23, -1, -1), CENTRE), strict=True))
 
     assert [place for places, _ in together for place in places] == list(range(24))
@@ -81,7 +81,7 @@ def test_the_first_feature_is_there_while_later_pictures_are_still_read(
         assert index < 10 or first_seen.wait(timeout=10)
 
     folder.watch(wait)
-    for places, _ in extract(folder, range(24), CENTRE):
+    for places, _, _ in extract(folder, range(24), CENTRE):
         if places == [9]:
             first_seen.set()
 
@@ -162,9 +162,9 @@ def test_pytorch_gives_the_same_features_and_leaves_its_caller_alone(
     extract: Extractor, folder: Watched
 ) -> None:
     other = gpu_extractor(network(), VIEWS, device=torch.device("cpu"), precision=torch.float32, workers=0)
-    expected = np.concatenate([feature for _, feature in extract(folder, range(24), CENTRE)])
+    expected = np.concatenate([feature for _, feature, _ in extract(folder, range(24), CENTRE)])
 
-    for places, features in other(folder, range(24), CENTRE):
+    for places, features, _ in other(folder, range(24), CENTRE):
         assert not torch.is_inference_mode_enabled()
         assert features == pytest.approx(expected[places], abs=1e-3)
 
@@ -186,7 +186,7 @@ def test_a_gpu_without_room_for_a_batch_gives_the_same_features(folder: Watched)
             model.backbone.__class__ = SmallMemory
         device = torch.device("cpu")
         extract = gpu_extractor(model, VIEWS, device=device, precision=torch.float32, workers=0)
-        return [features for _, features in extract(folder, range(24), CENTRE)]
+        return [features for _, features, _ in extract(folder, range(24), CENTRE)]
 
     assert np.concatenate(features(small=True)) == pytest.approx(
         np.concatenate(features(small=False)), abs=1e-5
@@ -214,7 +214,7 @@ folder = SimpleNamespace(digests=digests, root=Path("train"))
 
 def extract(folder, places, number):
     for place in places:
-        yield [place], np.array([[place]], np.float32)
+        yield [place], np.array([[place]], np.float32), np.array([[0.0, 1.0]])
 
 with process_group(environment, device_type="cpu") as group:
     found = ensure_features(table, folder, 0, build=lambda: extract, group=group)

@@ -1,14 +1,19 @@
 """A member fits the job's pictures, and leaves nothing running: the next one has the machine for itself."""
 
+import shutil
 from pathlib import Path
 
 import psutil
 import pytest
+from torch import Tensor
 
+from trainer import extraction
 from trainer.config import Hyperparameters
 from trainer.failures import UsageError
+from trainer.findings import read_findings
 from trainer.job import open_machine, prepare, train
 from trainer.locations import Locations
+from trainer.observation import observed
 from trainer.termination import Stop
 
 
@@ -65,3 +70,32 @@ def test_a_transformer_says_that_it_takes_no_pictures_of_this_size(
 
     with pytest.raises(UsageError, match=rf"^{name} takes no pictures of 160 x 160 \(crop\): .*224"):
         run(settings, locations)
+
+
+def test_normalisation_left_out_of_the_extraction_is_found_then_and_from_the_cache(
+    locations: Locations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Hyperparameters(
+        backbone="efficientnet_lite0", weights="none", epochs=1, resize=32, crop=32, profile=False
+    )
+
+    def found() -> list[str]:
+        with (
+            open_machine(settings, Stop()) as machine,
+            observed(settings, locations, machine) as observation,
+        ):
+            splits = ("train", "valid", "test")
+            train(prepare(settings, locations, machine, splits=splits, observation=observation))
+        return [each.rule for each in read_findings(locations.output_data_dir)]
+
+    def unnormalised(pixels: Tensor) -> Tensor:
+        return pixels.permute(0, 3, 1, 2).float()
+
+    with monkeypatch.context() as fault:
+        fault.setattr(extraction, "normalise", unnormalised)
+        extracted = found()
+    shutil.rmtree(locations.checkpoints.parent)  # all that a new job does not have
+    from_the_cache = found()
+
+    assert "InputsNotNormalised" in extracted
+    assert "InputsNotNormalised" in from_the_cache
