@@ -1,4 +1,4 @@
-"""Rules about the loss: of single steps, as compared with the first ones, and of whole epochs.
+"""Rules about the loss: of single steps, as compared with the first one, and of whole epochs.
 
 Called through `trainer.rules`.
 """
@@ -17,77 +17,7 @@ _UPDATE = re.compile("^update/.*weight")
 _WINDOW = 10  # saved steps over which a loss is judged
 
 
-class LossRule(TrainingRule):
-    """A rule about the loss of the last saved steps, as compared with the first ones."""
-
-    def __init__(self, base_trial: Trial, window: int = _WINDOW) -> None:
-        super().__init__(base_trial)
-        self.window = window
-        self.first: list[float] = []
-        self.last: deque[float] = deque(maxlen=window)
-        self.ignorance: float | None = None  # the loss of a network that knows nothing
-        self.tensor = ""
-
-    def at_training(self, step: int) -> None:
-        """Take the step's loss in."""
-        self.ignorance = self.ignorance or self.chance(step)
-        loss = self.loss(step)
-        if loss is None or not math.isfinite(loss):
-            return
-        self.tensor = self.names(step, LOSS)[0]
-        if len(self.first) < self.window:
-            self.first.append(loss)
-        self.last.append(loss)
-        self.judge()
-
-    def judge(self) -> None:
-        """Look at the losses."""
-
-    @property
-    def scale(self) -> float:
-        """What losses are compared with: that of a network that knows nothing, else the first one."""
-        return self.ignorance or self.first[0]
-
-
-class LossNotDecreasing(LossRule):
-    """After an epoch the loss is as high as at the beginning, within 5 %, though there is room below it.
-
-    What mixup and label smoothing add to the training loss is no room: a validation loss that is low tells.
-    """
-
-    advice = (
-        "Check the data first: do the folders hold what their names say, are labels mixed up? Then raise "
-        "learning-rate, train more epochs, or unfreeze layers"
-    )
-
-    def __init__(self, base_trial: Trial, window: int = _WINDOW, share: float = 0.95) -> None:
-        super().__init__(base_trial, window)
-        self.share = share
-        self._saves, self._validation = 0, list[float]()
-
-    def at_evaluation(self, step: int) -> None:
-        """Keep the validation loss."""
-        loss = self.loss(step)
-        self._validation += [] if loss is None else [loss]
-
-    def judge(self) -> None:
-        """Compare the last window with the first; a trial without evaluations counts its saves."""
-        self._saves += 1
-        if self._saves < (2 if self._validation else 4) * self.window:
-            return
-        first, last = float(np.mean(self.first)), float(np.mean(self.last))
-        flat = self.share * first <= last <= first / self.share
-        room = last if not self._validation else min(last, self._validation[-1])
-        # A loss that has risen since the very first step, or is far above ignorance, has too large steps.
-        if flat and room > 0.25 * self.scale and last < min(2 * self.scale, 1.25 * self.first[0]):
-            says = (
-                f"the loss is {last:.3g}, after {first:.3g} at the beginning: it has not fallen to "
-                f"{self.share:.0%} of that"
-            )
-            self.found(self.tensor, last, self.share * first, says)
-
-
-class LearningRateTooHigh(LossRule):
+class LearningRateTooHigh(TrainingRule):
     """The loss jumps up again and again, or has risen since the first step, and the steps are large.
 
     A jump is more than half of what a network that knows nothing has, a rise more than a quarter; so is a
@@ -98,26 +28,35 @@ class LearningRateTooHigh(LossRule):
     advice = "Lower learning-rate, by ten times to begin with, or let it rise slowly with warmup"
 
     def __init__(self, base_trial: Trial, window: int = _WINDOW, rises: int = 3, large: float = 0.01) -> None:
-        super().__init__(base_trial, window)
-        self.rises, self.large = rises, large
+        super().__init__(base_trial)
+        self.window, self.rises, self.large = window, rises, large
+        self.last: deque[float] = deque(maxlen=window)
+        self.first: float | None = None
+        self.ignorance: float | None = None  # the loss of a network that knows nothing
         self._largest: float | None = None  # share of its weights that a step has changed
 
     def at_training(self, step: int) -> None:
-        """Take in how large the step is, besides its loss."""
+        """Take in how large the step is, and its loss."""
         for name in self.names(step, _UPDATE):
             ratio = self.update_ratio(step, name)
             if ratio is not None:
                 self._largest = max(self._largest or 0.0, ratio)
-        super().at_training(step)
+        self.ignorance = self.ignorance or self.chance(step)
+        loss = self.loss(step)
+        if loss is None or not math.isfinite(loss):
+            return
+        self.first = loss if self.first is None else self.first
+        self.last.append(loss)
+        self._judge(self.names(step, LOSS)[0], self.first)
 
     def at_evaluation(self, step: int) -> None:
         """Compare the validation loss with what ignorance, or the first step, has."""
         loss = self.loss(step)
-        if loss is None or not self.first or self._small:
+        if loss is None or self.first is None or self._small:
             return
-        limit = 2 * max(self.scale, self.first[0])
+        limit = 2 * self._scale(self.first)
         if loss > limit:
-            says = f"the validation loss is {loss:.3g}, the first step's was {self.first[0]:.3g}"
+            says = f"the validation loss is {loss:.3g}, the first step's was {self.first:.3g}"
             self.found("validation:loss", loss, limit, says)
 
     @property
@@ -125,11 +64,15 @@ class LearningRateTooHigh(LossRule):
         """Whether the steps are too small to do harm; not where the trial does not say."""
         return self._largest is not None and self._largest < self.large
 
-    def judge(self) -> None:
+    def _scale(self, first: float) -> float:
+        """What losses are compared with: the first one, or that of a network that knows nothing."""
+        return max(self.ignorance or 0.0, first)
+
+    def _judge(self, tensor: str, first: float) -> None:
         """Count the jumps of the last window, and compare it with the first step."""
-        losses, scale = list(self.last), max(self.scale, self.first[0])
+        losses, scale = list(self.last), self._scale(first)
         mean = float(np.mean(losses))
-        if self._small or mean <= self.first[0]:
+        if self._small or mean <= first:
             return
         jumps = [after - before for before, after in pairwise(losses)]
         high = [jump for jump in jumps if jump > 0.5 * scale]
@@ -138,10 +81,10 @@ class LearningRateTooHigh(LossRule):
                 f"the loss oscillates: it has risen {len(high)} times in the last {len(losses)} saved steps, "
                 f"by up to {max(high):.3g}"
             )
-            self.found(self.tensor, max(high), 0.5 * scale, says)
-        elif len(losses) == self.window and mean > self.first[0] + 0.25 * scale:
-            says = f"the loss has risen from {self.first[0]:.3g} at the first step to {mean:.3g}"
-            self.found(self.tensor, mean, self.first[0] + 0.25 * scale, says)
+            self.found(tensor, max(high), 0.5 * scale, says)
+        elif len(losses) == self.window and mean > first + 0.25 * scale:
+            says = f"the loss has risen from {first:.3g} at the first step to {mean:.3g}"
+            self.found(tensor, mean, first + 0.25 * scale, says)
 
 
 class EpochRule(TrainingRule):
@@ -176,6 +119,56 @@ class EpochRule(TrainingRule):
 
     def judge(self, epoch: dict[str, float]) -> None:
         """Look at an epoch's figures, by the metrics' names."""
+
+
+class LossNotDecreasing(EpochRule):
+    """After an epoch the loss is as high as at the beginning, in training and in validation, within 5 %.
+
+    The beginning is the first step, or a network that knows nothing where that has the lower loss. Judged are
+    an epoch's figures, whatever steps are saved, and only where there is room below them: mixup and label
+    smoothing keep the training loss up, which a low validation loss tells.
+    """
+
+    advice = (
+        "Check the data first: do the folders hold what their names say, are labels mixed up? Then raise "
+        "learning-rate, train more epochs, or unfreeze layers"
+    )
+
+    def __init__(
+        self, base_trial: Trial, share: float = 0.95, start: int = 20, window: int = _WINDOW
+    ) -> None:
+        super().__init__(base_trial)
+        self.share, self.start, self.window = share, start, window
+        self._first: list[float] = []  # of a trial without epochs as many as are compared
+
+    def at_training(self, step: int) -> None:
+        """Keep the first loss; a foreign trial without evaluations is judged by its saves."""
+        super().at_training(step)
+        loss = self.loss(step)
+        if loss is not None and len(self._first) < self.window:
+            self._first.append(loss)
+        if self.ignorance is None and len(self._losses) >= 4 * self.window:
+            last = float(np.mean(self._losses[-self.window :]))
+            self._compare(float(np.mean(self._first)), last, last)
+
+    def judge(self, epoch: dict[str, float]) -> None:
+        """Compare an epoch with the beginning; a few steps are too early to say."""
+        training, validation = epoch.get("train:loss"), epoch.get("validation:loss")
+        if training is None or not self._first or self._training_step + 1 < self.start:
+            return
+        begun = min(self._first[0], self.ignorance or math.inf)
+        self._compare(begun, training, training if validation is None else validation)
+
+    def _compare(self, begun: float, training: float, validation: float) -> None:
+        """Say it of a loss that has neither fallen nor, which is another rule's, risen."""
+        lowest = min(training, validation)
+        flat = lowest >= self.share * begun and training <= begun / self.share
+        if flat and lowest > 0.25 * (self.ignorance or begun):
+            says = (
+                f"the loss is {training:.3g}, after {begun:.3g} at the beginning: it has not fallen to "
+                f"{self.share:.0%} of that"
+            )
+            self.found("train:loss", training, self.share * begun, says)
 
 
 class Overfit(EpochRule):

@@ -78,14 +78,16 @@ def test_a_head_initialised_to_1e_9(tmp_path: Path) -> None:
     assert finding(training).tensor == "Classifier_head.weight"
 
 
-def test_shuffled_labels(tmp_path: Path) -> None:
+@pytest.mark.parametrize("interval", [0, 1, 1000])
+def test_shuffled_labels_are_found_whatever_is_saved(tmp_path: Path, interval: int) -> None:
     sound = rows(2000)
     order = torch.randperm(len(sound), generator=torch.Generator().manual_seed(0))
-    training = Training(tmp_path, Rows(sound.inputs, sound.targets[order]))
+    shuffled = Rows(sound.inputs, sound.targets[order])
+    training = Training(tmp_path, shuffled, debug=DebugSettings(interval=interval))
 
     training.run()
 
-    assert finding(training).rule == "LossNotDecreasing"
+    assert (finding(training).rule, finding(training).step) == ("LossNotDecreasing", 31)  # the epoch's last
     assert "labels" in finding(training).advice
 
 
@@ -279,21 +281,42 @@ def test_steps_that_are_too_large_are_told_from_noise(
     assert [any(each.says.startswith(text) for text in found) for each in findings] == [True] * len(found)
 
 
-@pytest.mark.parametrize(("validation", "found"), [(0.6, 0), (4.7, 1)])
-def test_a_training_loss_that_mixup_keeps_up_is_no_fault(validation: float, found: int) -> None:
+@pytest.mark.parametrize(
+    ("first", "training", "validation", "found"),
+    [
+        (2.2, 2.2, 4.7, 1),
+        (2.2, 2.2, 0.6, 0),  # mixup keeps the training loss up
+        (4.8, 4.7, 4.0, 0),  # the epoch's mean lags behind
+        (5.2, 4.7, 4.7, 1),  # fallen to what a network has that knows nothing
+        (9.0, 6.0, 6.0, 0),  # still falling
+        (4.8, 5.9, 6.0, 0),  # risen: another rule's
+        (0.9, 0.9, 0.9, 0),  # there is little room below
+    ],
+)
+def test_a_loss_is_compared_with_the_first_step_and_with_ignorance(
+    first: float, training: float, validation: float, found: int
+) -> None:
     trial = StepTrial("shown")
     rule = LossNotDecreasing(trial)
-    for number in range(40):
-        evaluation = number == 20
-        values = {LOSS: np.array(validation if evaluation else 2.2, np.float32)}
-        if number == 0:
-            values["class_counts"] = np.full(120, 50, np.float32)
-        mode, mode_step = (ModeKeys.EVAL, 0) if evaluation else (ModeKeys.TRAIN, number - (number > 20))
-        trial.show(SavedStep(number, mode, mode_step, values))
+    at_first = {LOSS: np.array(first, np.float32), "class_counts": np.full(120, 50, np.float32)}
+    of_epoch = {
+        LOSS: np.array(validation, np.float32),
+        "scalar/train:loss": np.array(training, np.float32),
+    }
+
+    for number, mode, values in ((0, ModeKeys.TRAIN, at_first), (30, ModeKeys.EVAL, of_epoch)):
+        trial.show(SavedStep(number, mode, 0, values))
         with suppress(RuleEvaluationConditionMet):
             rule.invoke(number)
 
     assert len(rule.findings) == found
+
+
+@pytest.mark.parametrize(("last", "found"), [(2.15, 1), (1.5, 0)])
+def test_a_foreign_trial_without_epochs_is_judged_by_its_saves(last: float, found: int) -> None:
+    steps = [{LOSS: 2.2}] * 30 + [{LOSS: last}] * 10
+
+    assert len(show(LossNotDecreasing, steps, ModeKeys.TRAIN)) == found
 
 
 def test_weights_of_any_size_and_gradients_up_to_100_are_sound() -> None:
