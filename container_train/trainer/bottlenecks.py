@@ -1,7 +1,8 @@
 """The profiler's verdicts: what a training loses its time to, in words, and what to do about it.
 
 Called by `trainer.observation` with the content of `profile.json`. Each verdict is a function of it that
-finds something or not; none speaks of a loss that is a matter of seconds.
+finds something or not. A loader's share is the same in a longer training, and so is told early; of what only
+costs time nobody changes anything for less than a minute.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,9 +14,11 @@ from trainer.profiler import OTHER, OUTLIER
 
 _TRAINING = ("data wait", "copy", "forward", "backward", "optimiser", OTHER)
 
+_WORTH_SECONDS = 60.0
 _WAIT_SHARE, _WAIT_SECONDS = 0.15, 1.0  # of the training time spent waiting for data
-_CHECKPOINT_SHARE, _CHECKPOINT_SECONDS = 0.10, 5.0
-_EXCESS_SHARE, _EXCESS_SECONDS = 0.10, 5.0  # of the steps' time that slow ones take beyond the median
+_CACHED_WAIT_SHARE = 0.5  # for features: a fifth is usual where they lie in memory, a head computes so little
+_CHECKPOINT_SHARE = 0.10
+_EXCESS_SHARE = 0.10  # of the steps' time that slow ones take beyond the median
 _SAMPLES = 20  # with fewer nothing is said about a GPU
 _GPU_PERCENT = 50.0
 _MEMORY_SHARE = 0.40
@@ -30,6 +33,7 @@ def find(
     workers: int,
     cpus: int,
     batch_size: int,
+    checkpoint_steps: int,
     frozen_cached: bool,
     device_memory_gb: float | None,
 ) -> list[Finding]:
@@ -39,7 +43,7 @@ def find(
     features from the cache. `device_memory_gb` (10⁹ bytes) is the GPU's, `None` without one.
     """
     waits = list(_loader(profile, workers=workers, cpus=cpus, cached=frozen_cached))
-    found = [*waits, *_checkpoints(profile)]
+    found = [*waits, *_checkpoints(profile, every=checkpoint_steps)]
     if not waits:  # which explain slow steps and an idle GPU
         found += [*_outliers(profile), *_idle_gpu(profile, batch_size=batch_size, cached=frozen_cached)]
     if device_memory_gb and not frozen_cached:  # a head never fills a GPU
@@ -52,7 +56,8 @@ def _loader(profile: Profile, *, workers: int, cpus: int, cached: bool) -> Itera
     phases, first = profile["phases"], profile["steps"]["first_waits"]
     waited = phases["data wait"] - first
     training = sum(phases[name] for name in _TRAINING) - first
-    if waited < _WAIT_SECONDS or waited <= _WAIT_SHARE * training:
+    share, seconds = (_CACHED_WAIT_SHARE, _WORTH_SECONDS) if cached else (_WAIT_SHARE, _WAIT_SECONDS)
+    if waited < seconds or waited <= share * training:
         return
     if cached:
         advice = "Keep the feature cache on a faster disk, or take a machine with the memory to hold it"
@@ -68,15 +73,18 @@ def _loader(profile: Profile, *, workers: int, cpus: int, cached: bool) -> Itera
         step=None,
         tensor="data wait",
         value=waited / training,
-        threshold=_WAIT_SHARE,
+        threshold=share,
         says=f"data wait is {_percent(waited / training)} of the training time ({waited:.0f} s)",
         advice=advice,
     )
 
 
-def _checkpoints(profile: Profile) -> Iterator[Finding]:
+def _checkpoints(profile: Profile, *, every: int) -> Iterator[Finding]:
+    """One is written after each epoch, and one every so many steps, of which only the latter can be fewer."""
     spent, total = profile["phases"]["checkpoint"], sum(profile["phases"].values())
-    if spent > _CHECKPOINT_SECONDS and spent > _CHECKPOINT_SHARE * total:
+    if spent > _WORTH_SECONDS and spent > _CHECKPOINT_SHARE * total:
+        steps = profile["steps"]["count"] // max(1, len(profile["epochs"]))
+        fewer = f"Raise checkpoint-steps from {every} to {steps}, the steps of an epoch, or keep"
         yield Finding(
             rule="CheckpointTime",
             step=None,
@@ -84,14 +92,14 @@ def _checkpoints(profile: Profile) -> Iterator[Finding]:
             value=spent / total,
             threshold=_CHECKPOINT_SHARE,
             says=f"checkpoints took {_percent(spent / total)} of the time ({spent:.0f} s)",
-            advice="Raise checkpoint-steps, or keep the checkpoints on a faster disk",
+            advice=f"{fewer if every < steps else 'Keep'} the checkpoints on a faster disk",
         )
 
 
 def _outliers(profile: Profile) -> Iterator[Finding]:
     steps = profile["steps"]
     count, excess = steps["outliers"]["count"], steps["outliers"]["excess"]
-    if excess <= _EXCESS_SECONDS or excess <= _EXCESS_SHARE * steps["total"]:
+    if excess <= _WORTH_SECONDS or excess <= _EXCESS_SHARE * steps["total"]:
         return
     named = [f"{slow['step']} ({slow['seconds']:.1f} s)" for slow in steps["slowest"][: min(_NAMED, count)]]
     yield Finding(

@@ -130,6 +130,7 @@ class Observation:
             workers=self.settings.workers if self.settings.workers >= 0 else cpus,
             cpus=cpus,
             batch_size=self.settings.batch_size,
+            checkpoint_steps=self.settings.checkpoint_steps,
             frozen_cached=self.settings.cached,
             device_memory_gb=memory,
         )

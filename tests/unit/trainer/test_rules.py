@@ -107,6 +107,7 @@ def test_a_loader_that_sleeps_200_ms(tmp_path: Path) -> None:
         workers=1,
         cpus=4,
         batch_size=64,
+        checkpoint_steps=200,
         frozen_cached=False,
         device_memory_gb=None,
     )
