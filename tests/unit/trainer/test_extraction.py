@@ -237,7 +237,7 @@ def test_hosts_share_the_work_and_each_has_all_of_it(tmp_path: Path) -> None:
     ]
 
     for host in hosts:
-        output, errors = host.communicate(timeout=60)
+        output, errors = host.communicate(timeout=300)
         assert host.returncode == 0, errors
         assert output.splitlines()[-1] == str([float(place) for place in range(10)])
         assert "features of train: 5 pictures" in errors
