@@ -4,11 +4,12 @@ Called by analyze.py.
 """
 
 import shutil
-import sys
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 from trainer.failures import DataError
-from trainer.findings import Finding, read_findings, write_findings
+from trainer.findings import Finding, findings_told, write_findings
 from trainer.report import write_report
 from trainer.rules import RULES, Watchers
 from trainer.trial_steps import saved_steps, trials_below
@@ -32,9 +33,11 @@ def analyse(data: Path | None, tensors: Path | None, output: Path) -> list[Findi
     output.mkdir(parents=True, exist_ok=True)
     if data is not None and data.resolve() != output.resolve():
         _take_over(data, output)
-    names = {rule.__name__ for rule in RULES}
     findings = [finding for trial in trials for finding in findings_of(trial)]
-    findings += [each for each in _told(output) if each.rule not in names]  # which only a job can find
+    seen = (
+        {rule.__name__ for rule in RULES} if _from_the_beginning(trials) else {each.rule for each in findings}
+    )
+    findings += [each for each in findings_told(output) if each.rule not in seen]  # which only a job can find
     write_findings(output, findings)
     write_report(output, tensors)
     return findings
@@ -46,13 +49,10 @@ def findings_of(trial: Path) -> list[Finding]:
     return [finding for step in saved_steps(trial) for finding in watchers.look(step)]
 
 
-def _told(folder: Path) -> list[Finding]:
-    """What the job itself has found; nothing, with a warning, of one that was killed over writing it."""
-    try:
-        return read_findings(folder)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        print(f"warning: findings.json of the job is left out: {error}", file=sys.stderr, flush=True)
-        return []
+def _from_the_beginning(trials: Sequence[Path]) -> bool:
+    """Whether the trials hold all of a training, and not the part that one of several containers has done."""
+    firsts = [step.number for trial in trials for step in islice(saved_steps(trial), 1)]
+    return bool(firsts) and not any(firsts)
 
 
 def _take_over(data: Path, output: Path) -> None:

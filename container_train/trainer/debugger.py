@@ -24,7 +24,7 @@ from trainer.failures import UsageError
 from trainer.findings import Finding
 from trainer.hook import DebugSettings, create_hook
 from trainer.moments import Moments
-from trainer.rules import Watchers
+from trainer.rules import RULES, Watchers
 from trainer.smdebug_support import END_OF_JOB_FILENAME, ModeKeys
 from trainer.tensor_rules import health
 from trainer.trial_steps import SavedStep, is_trial, remove_steps, saved_steps, write_step
@@ -95,8 +95,16 @@ class Debugger:
         )  # smdebug adds to no ended trial
         self._hook = create_hook(folder, settings)
 
-    def resume(self, epoch: int, step: int) -> None:
-        """Begin at a step of an epoch, from 1 and 0: the rules see what came before, what came after goes."""
+    def resume(self, epoch: int, step: int, said: Sequence[Finding]) -> None:
+        """Begin at a step of an epoch, from 1 and 0: the rules see what came before, what came after goes.
+
+        `said` is what the job that goes on has found until now, perhaps in a container that is gone.
+        """
+        rules, done = {rule.__name__ for rule in RULES}, (epoch - 1) * self.steps.epoch + step
+        before = [each for each in said if each.rule in rules and each.step is not None and each.step < done]
+        self.watchers.remember(before)
+        for finding in before:
+            self._tell(finding)
         if not is_trial(self.folder):
             return
         self._writing(remove_steps, self.folder, self._number(epoch, step))

@@ -254,6 +254,7 @@ class _Run:
         """Tell who looks on where training is."""
         self.watch.begin(
             cast(nn.Module, self.model),
+            self.checkpoints,
             epoch_steps=self.plan.steps,
             epoch=self.position.epoch,
             step=self.position.step,

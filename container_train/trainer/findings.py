@@ -1,10 +1,12 @@
 """What a rule or the profiler has found: where, the value against its threshold, and what to do about it.
 
-Standard library only. `findings.json` in the output folder holds them; the log and the report show them.
+Standard library only. `findings.json` in the output folder holds them; the log and the report show them. One
+beside the checkpoints holds what the rules have found so far, for the job that goes on in another container.
 """
 
 import json
 import math
+import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,10 +37,15 @@ class Finding:
 
 
 def write_findings(folder: Path, findings: Iterable[Finding]) -> None:
-    """Write `findings.json`: a list of objects; a value that is no finite number is its name as text."""
+    """Write `findings.json`: a list of objects; a value that is no finite number is its name as text.
+
+    In one move. Raises `OSError`.
+    """
     entries = [{name: _plain(value) for name, value in asdict(finding).items()} for finding in findings]
     text = json.dumps(entries, indent=2, ensure_ascii=False, allow_nan=False)
-    (folder / FILE).write_text(text + "\n", encoding="utf-8")
+    partial = folder / f"{FILE}.partial"
+    partial.write_text(text + "\n", encoding="utf-8")
+    partial.replace(folder / FILE)
 
 
 def read_findings(folder: Path) -> list[Finding]:
@@ -51,6 +58,15 @@ def read_findings(folder: Path) -> list[Finding]:
         Finding(**{**each, "value": float(each["value"]), "threshold": float(each["threshold"])})
         for each in entries
     ]
+
+
+def findings_told(folder: Path) -> list[Finding]:
+    """The same; nothing, with a warning, where the file is damaged."""
+    try:
+        return read_findings(folder)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        print(f"warning: {folder / FILE} is left out: {error}", file=sys.stderr, flush=True)
+        return []
 
 
 def _plain(value: object) -> object:

@@ -5,7 +5,7 @@ own `invoke_rule` runs them as well.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from trainer.findings import Finding
 from trainer.loss_rules import LearningRateTooHigh, LossNotDecreasing, Overfit, Underfit
@@ -43,6 +43,11 @@ class Watchers:
     def __init__(self, trial: str) -> None:
         self._trial = StepTrial(trial)
         self._rules: list[TrainingRule] = [rule(self._trial) for rule in RULES]
+
+    def remember(self, findings: Iterable[Finding]) -> None:
+        """Let no rule say again what it has said in a part of the training that this trial does not hold."""
+        for rule in self._rules:
+            rule.findings += [finding for finding in findings if finding.rule == type(rule).__name__]
 
     def look(self, step: SavedStep) -> Iterator[Finding]:
         """What the rules find in the next step.

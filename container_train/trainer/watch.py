@@ -4,13 +4,15 @@
 on never changes what is trained.
 """
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from trainer.findings import Finding
+from trainer.findings import Finding, findings_told, write_findings
 from trainer.termination import Stop
 
 if TYPE_CHECKING:  # importing either takes a second
@@ -33,7 +35,9 @@ class Watch:
         """What is done inside is a phase of the work, one of `trainer.profiler.PHASES`."""
         return _NOTHING
 
-    def begin(self, model: nn.Module, *, epoch_steps: int, epoch: int, step: int, past: Epochs) -> None:
+    def begin(
+        self, model: nn.Module, checkpoints: Path, *, epoch_steps: int, epoch: int, step: int, past: Epochs
+    ) -> None:
         """Training begins, or goes on at a step; `past` are the metrics of the epochs before."""
 
     def begin_epoch(self) -> None:
@@ -92,6 +96,7 @@ class Observer(Watch):
         self._start_debugger, self._tell, self._on_epoch = start_debugger, tell, on_epoch
         self._stop, self._stopping = stop, stopping
         self._epoch_steps = self._step = 0
+        self._checkpoints: Path | None = None
 
     @property
     def findings(self) -> list[Finding]:
@@ -102,19 +107,33 @@ class Observer(Watch):
         """Time it."""
         return self.profiler.phase(name) if self.profiler else _NOTHING
 
-    def begin(self, model: nn.Module, *, epoch_steps: int, epoch: int, step: int, past: Epochs) -> None:
-        """Start the debugger."""
-        self._epoch_steps, self.epochs = epoch_steps, list(past)
+    def begin(
+        self, model: nn.Module, checkpoints: Path, *, epoch_steps: int, epoch: int, step: int, past: Epochs
+    ) -> None:
+        """Start the debugger, which knows what was found before the checkpoint."""
+        self._epoch_steps, self.epochs, self._checkpoints = epoch_steps, list(past), checkpoints
         if self._start_debugger:
+            said = findings_told(checkpoints)
             with self.phase("debugger"):
                 self.debugger = self._start_debugger(model, epoch_steps, self._found)
-                self.debugger.resume(epoch, step)
+                self.debugger.resume(epoch, step, said)
 
     def _found(self, finding: Finding) -> None:
         self._tell(finding)
+        self._keep_findings()
         if self._stopping and self.stopped_by is None:
             self.stopped_by = finding
             self._stop.requested = True
+
+    def _keep_findings(self) -> None:
+        """Beside the checkpoints: another container may go on from there, without the tensors."""
+        if self._checkpoints is None:
+            return
+        try:
+            self._checkpoints.mkdir(parents=True, exist_ok=True)
+            write_findings(self._checkpoints, self.findings)
+        except OSError as error:
+            print(f"warning: {self._checkpoints} keeps no findings: {error}", file=sys.stderr, flush=True)
 
     def begin_epoch(self) -> None:
         """Time it."""

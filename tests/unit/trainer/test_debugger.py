@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -391,6 +392,31 @@ def test_rules_remember_what_came_before_an_interruption(tmp_path: Path) -> None
 
     assert again.rules == ["Overfit"]
     assert before in ([], again.told)
+
+
+def test_what_was_found_before_is_told_in_a_new_folder_that_has_only_the_checkpoints(tmp_path: Path) -> None:
+    stopped = Training(tmp_path / "stopped", stopping=True)
+    with pytest.raises(Terminated):
+        stopped.run(learning_rate=100.0)
+    shutil.copytree(stopped.folder / "checkpoints", tmp_path / "again" / "checkpoints")
+    again = Training(tmp_path / "again")
+
+    again.run(learning_rate=100.0)
+
+    assert again.told == stopped.told != []
+
+
+def test_what_was_found_is_forgotten_where_training_begins_anew(tmp_path: Path) -> None:
+    stopped = Training(tmp_path, stopping=True)
+    with pytest.raises(Terminated):
+        stopped.run(learning_rate=100.0)
+    for checkpoint in (tmp_path / "checkpoints").glob("step-*"):
+        checkpoint.unlink()
+    again = Training(tmp_path)
+
+    again.run()
+
+    assert again.told == []
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.9])
