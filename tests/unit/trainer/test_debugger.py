@@ -369,6 +369,25 @@ training.run(checkpoint_steps=30)
     assert [epoch["epoch"] for epoch in observer.epochs] == [1, 2, 3]
 
 
+def test_steps_after_the_checkpoint_leave_the_trial_though_others_are_saved_instead(tmp_path: Path) -> None:
+    stopped = Training(tmp_path, debug=DebugSettings(interval=1))
+
+    def stop_in_batch_40(number: int, inputs: Tensor) -> Tensor:
+        stopped.stop.requested = stopped.stop.requested or number == 40
+        return inputs
+
+    stopped.training.on_batch = stop_in_batch_40
+    with pytest.raises(Terminated):
+        stopped.run(checkpoint_steps=1000)
+    for file in tmp_path.glob("checkpoints/step-00000039-*"):
+        file.unlink()  # as if it had been killed: the one before is of the first epoch's end
+    again = Training(tmp_path, debug=DebugSettings(interval=7))
+
+    again.run(checkpoint_steps=1000)
+
+    assert train_steps(again.tensors) == [*range(32), *range(35, 96, 7)]
+
+
 def test_rules_remember_what_came_before_an_interruption(tmp_path: Path) -> None:
     training = Training(tmp_path, rows(200, noise=4.0), rows(500, seed=1, noise=4.0))
     settings = {"epochs": 80, "learning_rate": 0.03, "batch_size": 32}
