@@ -13,6 +13,14 @@ from pathlib import Path
 
 FILE = "findings.json"
 
+# The most serious first: what makes a training worthless, what it could do better, what costs time.
+_BY_SERIOUSNESS = (
+    "ExplodingTensor", "LearningRateTooHigh", "InputsNotNormalised", "PoorInitialisation",
+    "VanishingGradient", "LossNotDecreasing", "SaturatedOrDeadActivation", "UpdateRatio", "Underfit",
+    "Overfit", "ClassImbalance", "TensorsMissing", "LoaderBottleneck", "CheckpointTime", "LowGPUUtilisation",
+    "StepOutliers", "MemoryHeadroom",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -37,11 +45,14 @@ class Finding:
 
 
 def write_findings(folder: Path, findings: Iterable[Finding]) -> None:
-    """Write `findings.json`: a list of objects; a value that is no finite number is its name as text.
+    """Write `findings.json` in one move: a list of objects, the most serious first.
 
-    In one move. Raises `OSError`.
+    A value that is no finite number is its name as text. Raises `OSError`.
     """
-    entries = [{name: _plain(value) for name, value in asdict(finding).items()} for finding in findings]
+    entries = [
+        {name: _plain(value) for name, value in asdict(finding).items()}
+        for finding in sorted(findings, key=_seriousness)
+    ]
     text = json.dumps(entries, indent=2, ensure_ascii=False, allow_nan=False)
     partial = folder / f"{FILE}.partial"
     partial.write_text(text + "\n", encoding="utf-8")
@@ -67,6 +78,12 @@ def findings_told(folder: Path) -> list[Finding]:
     except (OSError, ValueError, TypeError, KeyError) as error:
         print(f"warning: {folder / FILE} is left out: {error}", file=sys.stderr, flush=True)
         return []
+
+
+def _seriousness(finding: Finding) -> int:
+    """Its place; a rule that is not known comes last."""
+    known = finding.rule in _BY_SERIOUSNESS
+    return _BY_SERIOUSNESS.index(finding.rule) if known else len(_BY_SERIOUSNESS)
 
 
 def _plain(value: object) -> object:

@@ -16,11 +16,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from trainer import findings
 from trainer.findings import Finding, write_findings
 from trainer.report import write_report
+from trainer.rules import RULES
 from trainer.smdebug_support import ModeKeys
 from trainer.trial_steps import SavedStep, write_step
 
+CODE = Path(findings.__file__).parent
 PHASES = {
     "data wait": 30.0, "copy": 2.0, "forward": 21.0, "backward": 30.0, "optimiser": 3.0, "validation": 8.0,
     "checkpoint": 1.0, "debugger": 1.5, "other": 3.5,
@@ -227,7 +230,7 @@ def test_a_failed_job_says_so_first_and_what_to_do(job: Path) -> None:
     tensor, advice = "gradient/Classifier_head.weight", "Lower learning-rate"
     exploding = Finding("ExplodingTensor", 120, tensor, math.nan, 100.0, "it holds NaN", advice)
     loader = Finding("LoaderBottleneck", None, "data wait", 0.31, 0.2, "data wait is 31 %", "Raise workers")
-    write_findings(job, [exploding, loader])
+    write_findings(job, [loader, exploding])
     page = Page(write_report(job, None))
 
     assert page.text.index("Failed") < page.text.index("<no memory>") < page.text.index("best epoch")
@@ -241,6 +244,13 @@ def test_a_failed_job_says_so_first_and_what_to_do(job: Path) -> None:
         "whole run · data wait · value 0.31 · threshold 0.2"
     )
     assert "No rule found" not in page.text
+
+
+def test_every_finding_has_its_place_among_the_serious() -> None:
+    found = re.findall(r'(?:rule=|Finding\()"(\w+)"', (CODE / "bottlenecks.py").read_text())
+    found += re.findall(r'Finding\("(\w+)"', (CODE / "debugger.py").read_text())
+
+    assert {*found, *(rule.__name__ for rule in RULES)} == set(findings._BY_SERIOUSNESS)
 
 
 def test_names_from_outside_are_only_text(job: Path) -> None:
