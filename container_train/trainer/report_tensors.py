@@ -8,7 +8,7 @@ import json
 import re
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +76,9 @@ class Curves:
 
 @dataclass(frozen=True)
 class _Save:
-    """One save: its mode, its number in that mode, and where each value lies in its file of events."""
+    """One save: its numbers in the trial and in its mode, and where each value lies in its file of events."""
 
+    number: int
     mode: str
     step: int
     events: Path
@@ -103,27 +104,25 @@ def _read_index(trial: Path, damaged: list[str]) -> list[_Save]:
         try:
             number = int(path.name.split("_")[0])
             if number not in saves:
-                saves[number] = _save(trial, json.loads(path.read_text(encoding="utf-8")))
+                saves[number] = _save(trial, number, json.loads(path.read_text(encoding="utf-8")))
         except (AttributeError, LookupError, OSError, TypeError, ValueError):
             damaged.append(path.name)
     return [saves[number] for number in sorted(saves)]
 
 
-def _save(trial: Path, index: Mapping[str, Any]) -> _Save:
+def _save(trial: Path, number: int, index: Mapping[str, Any]) -> _Save:
     meta = index["meta"]
     places = {each["tensorname"]: (each["start_idx"], each["length"]) for each in index["tensor_payload"]}
-    return _Save(meta["mode"], int(meta["mode_step"]), trial / meta["event_file_name"], places)
+    return _Save(number, meta["mode"], int(meta["mode_step"]), trial / meta["event_file_name"], places)
 
 
 def _at_training_steps(saves: Sequence[_Save]) -> list[_Save]:
-    """The evaluations, each at the last step of training that was saved before it."""
-    result, step = [], 0
-    for save in saves:
-        if save.mode == "EVAL":
-            result.append(_Save(save.mode, step, save.events, save.places))
-        else:
-            step = save.step
-    return result
+    """The evaluations, each at the last step of training before it, saved or not.
+
+    All numbers that were no evaluations' were steps'.
+    """
+    evaluations = (save for save in saves if save.mode == "EVAL")
+    return [replace(save, step=max(0, save.number - save.step - 1)) for save in evaluations]
 
 
 def _thinned(saves: Sequence[_Save]) -> list[_Save]:

@@ -128,10 +128,10 @@ def leave_trial(
             gradient = math.nan if lost else 0.02 * vanish**depth * math.exp(rng.normal() / 4)
             for name, norm in (("", 4 + place / 20 + depth), ("gradient/", gradient), ("update/", 0.004)):
                 values[f"smdebug/reductions/l2/{name}Classifier_{layer}"] = norm
-        save(folder, place + place // 8, ModeKeys.TRAIN, 10 * place, values)
+        save(folder, 10 * place + place // 8, ModeKeys.TRAIN, 10 * place, values)
         if place % 8 == 7:
             evaluation = {"CrossEntropyLoss_output_0": 3 * math.exp(-place / 9) + 0.6}
-            save(folder, place + place // 8 + 1, ModeKeys.EVAL, place // 8, evaluation)
+            save(folder, 10 * (place + 1) + place // 8, ModeKeys.EVAL, place // 8, evaluation)
 
 
 def save(folder: Path, number: int, mode: Any, mode_step: int, values: Mapping[str, float]) -> None:
@@ -300,12 +300,12 @@ def test_norms_are_read_as_they_were_saved(tmp_path: Path) -> None:
                 strict=True,
             )
         )
-        save(tmp_path, step, ModeKeys.TRAIN, 10 * step, {**values, "CrossEntropyLoss_output_0": 1.5})
-    save(tmp_path, 3, ModeKeys.EVAL, 0, {"CrossEntropyLoss_output_0": 1.25})
+        save(tmp_path, 10 * step, ModeKeys.TRAIN, 10 * step, {**values, "CrossEntropyLoss_output_0": 1.5})
+    save(tmp_path, 28, ModeKeys.EVAL, 0, {"CrossEntropyLoss_output_0": 1.25})
     curves = read_curves(tmp_path, "net")
 
     assert curves.training == {10: 1.5, 20: 1.5}
-    assert curves.validation == {20: 1.25}
+    assert curves.validation == {27: 1.25}  # at the epoch's last step, which was not saved
     assert curves.gradients == {"fc.weight": {0: 0.0, 10: 0.5, 20: 0.5}}
     assert curves.growth == {"fc.weight": {0: 0.0, 10: 1.0, 20: 1.5}}
     assert curves.update_ratios["fc.weight"] == pytest.approx({10: 0.003, 20: 0.002})
