@@ -76,7 +76,10 @@ class LearningRateTooHigh(TrainingRule):
             return
         jumps = [after - before for before, after in pairwise(losses)]
         high = [jump for jump in jumps if jump > 0.5 * scale]
-        if len(high) >= self.rises:
+        if len(high) >= self.rises and min(jumps) >= 0:
+            says = f"the loss has risen from {first:.3g} at the first step to {losses[-1]:.3g}"
+            self.found(tensor, losses[-1], first + 0.25 * scale, says)
+        elif len(high) >= self.rises:
             says = (
                 f"the loss oscillates: it has risen {len(high)} times in the last {len(losses)} saved steps, "
                 f"by up to {max(high):.3g}"

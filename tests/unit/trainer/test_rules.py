@@ -269,6 +269,7 @@ def losses(values: Iterable[float], *, ratio: float) -> list[dict[str, Any]]:
     [
         ([0.6, *[2.1] * 12], 0.1, ["the loss has risen from 0.6"]),  # the pretrained start is lost at once
         ([3.0, *[9.0, 3.1] * 6], 0.1, ["the loss oscillates"]),
+        ([0.0, 300.0, 800.0, 1400.0], 0.1, ["the loss has risen from 0 at the first step to 1.4e+03"]),
         ([3.0, *[9.0, 3.1] * 6], 1e-4, []),  # small batches: such steps change nothing
         ([4.8, *[5.3, 4.7] * 6], 0.1, []),
         ([9.0, *[8.0, 3.0] * 6], 0.1, []),  # it falls
