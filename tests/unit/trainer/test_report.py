@@ -246,6 +246,16 @@ def test_a_failed_job_says_so_first_and_what_to_do(job: Path) -> None:
     assert "No rule found" not in page.text
 
 
+@pytest.mark.parametrize(("rules", "colour"), [([], "completed"), (["Overfit"], "found")])
+def test_a_completed_job_is_not_green_above_a_finding(job: Path, rules: list[str], colour: str) -> None:
+    write_findings(job, [Finding(rule, 3, "validation:loss", 1.2, 1.1, "it rose", "Stop") for rule in rules])
+    page = Page(write_report(job, None))
+
+    classes = [attributes.get("class") or "" for _, attributes in page.elements]
+    assert f"status {colour}" in classes
+    assert "Completed" in page.text
+
+
 def test_every_finding_has_its_place_among_the_serious() -> None:
     found = re.findall(r'(?:rule=|Finding\()"(\w+)"', (CODE / "bottlenecks.py").read_text())
     found += re.findall(r'Finding\("(\w+)"', (CODE / "debugger.py").read_text())
