@@ -154,8 +154,8 @@ predict: setup ## name the breeds of FILES, without an endpoint and without a ne
 	@$(PYTHON) scripts/predict.py --backend $(RESOLVED) --job "$(MODEL)" --image dog-breeds-serve:$(TAG) \
 	  $(if $(EXPLAIN),--explain "$(EXPLAIN)") $(FILES)
 
-analyze: setup ## run the debugger's rules on JOB and write its report
-	@$(PYTHON) scripts/analyze_debug.py "$(JOB)" --backend $(RESOLVED) --image dog-breeds-train:$(TAG) || [ $$? -eq 3 ] # 3: it found something
+analyze: setup ## run the debugger's rules on JOB and write its report, to OUTPUT where that is given
+	@$(PYTHON) scripts/analyze_debug.py "$(JOB)" $(if $(filter-out runs,$(OUTPUT)),--output "$(OUTPUT)") --backend $(RESOLVED) --image dog-breeds-train:$(TAG) || [ $$? -eq 3 ] # 3: it found something
 
 ##@ Care
 

@@ -152,8 +152,8 @@ def add_debugging(to: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--no-debug-hook",
         action="store_true",
-        help="ask nothing of SageMaker Debugger, for accounts that it refuses: "
-        "the tensors then come with the job's other output",
+        help="leave DebugHookConfig and ProfilerConfig out, for accounts that SageMaker Debugger refuses: "
+        "the tensors then come with the job's other output, and the platform samples no system metrics",
     )
     group.add_argument(
         "--managed-rules",
