@@ -1,6 +1,7 @@
 """Seeded faults: each raises the rule that names it, and no other; a sound training raises none."""
 
 import math
+import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -15,11 +16,11 @@ from observed_training import CLASSES, Rows, Training, rows
 from torch import Tensor, nn
 
 from trainer import bottlenecks, loading
-from trainer.analysis import findings_of
+from trainer.analysis import analyse, findings_of
 from trainer.backbones import Classifier, new_head
 from trainer.data import RobustImageFolder
 from trainer.failures import TrainingError
-from trainer.findings import Finding
+from trainer.findings import Finding, write_findings
 from trainer.hook import DebugSettings
 from trainer.loading import ImageBatches
 from trainer.loss_rules import LearningRateTooHigh, LossNotDecreasing, Underfit
@@ -34,6 +35,7 @@ from trainer.smdebug_support import (
 )
 from trainer.tensor_rules import (
     ExplodingTensor,
+    InputsNotNormalised,
     SaturatedOrDeadActivation,
     UpdateRatio,
     VanishingGradient,
@@ -204,6 +206,29 @@ def show(rule: type[TrainingRule], steps: Iterable[Mapping[str, Any]], mode: Mod
         with suppress(RuleEvaluationConditionMet):
             looked.invoke(number)
     return looked.findings
+
+
+@pytest.mark.parametrize(
+    ("mean", "deviation", "threshold"),
+    [
+        (2.1, 1.0, 2.0),
+        (-2.1, 1.0, 2.0),
+        (1.9, 1.0, None),
+        (0.0, 0.39, 0.4),
+        (0.0, 2.6, 2.5),
+        (0.0, 2.4, None),
+    ],
+)
+def test_pictures_far_from_mean_0_and_deviation_1_are_found_as_inputs_and_behind_features(
+    mean: float, deviation: float, threshold: float | None
+) -> None:
+    numbers = {"mean": mean, "std": deviation}
+    inputs = {f"smdebug/reductions/{kind}/Classifier_input_0": value for kind, value in numbers.items()}
+    behind = {"extracted_inputs": [[0.0, 1.0], [mean, deviation]]}
+
+    for step in (inputs, behind):
+        found = show(InputsNotNormalised, [step, step], ModeKeys.TRAIN)
+        assert [each.threshold for each in found] == ([] if threshold is None else [threshold])
 
 
 def norm(tensor: str) -> str:
@@ -387,6 +412,22 @@ def test_the_same_is_found_afterwards(tmp_path: Path) -> None:
     training.run(learning_rate=100.0)
 
     assert findings_of(training.tensors) == training.told != []
+
+
+def test_an_analysis_keeps_what_was_found_in_a_part_of_the_training_that_its_trial_lacks(
+    tmp_path: Path,
+) -> None:
+    training = Training(tmp_path / "job", debug=DebugSettings(interval=1))
+    training.run(epochs=1)
+    before = Finding("LearningRateTooHigh", 3, LOSS, 9.0, 3.0, "the loss has risen", "Lower learning-rate")
+    write_findings(training.folder, [before])
+
+    whole = analyse(training.folder, training.tensors, tmp_path / "whole")
+    for events in sorted((training.tensors / "events").iterdir())[:10]:
+        shutil.rmtree(events)  # another container has done these steps
+    part = analyse(training.folder, training.tensors, tmp_path / "part")
+
+    assert (whole, part) == ([], [before])
 
 
 def test_smdebugs_own_invoker_runs_the_rules(tmp_path: Path) -> None:
