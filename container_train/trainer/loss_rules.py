@@ -20,9 +20,9 @@ _WINDOW = 10  # saved steps over which a loss is judged
 class LearningRateTooHigh(TrainingRule):
     """The loss jumps up again and again, or has risen since the first step, and the steps are large.
 
-    A jump is more than half of what a network that knows nothing has, a rise more than a quarter; so is a
-    validation loss of more than twice that. Large is a step that changes a layer by more than a hundredth:
-    smaller ones are the noise of small batches.
+    A jump is more than half of what a network that knows nothing has, a rise more than a quarter; so is an
+    epoch's loss, in training or validation, of more than twice that. Large is a step that changes a layer by
+    more than a hundredth: smaller ones are the noise of small batches.
     """
 
     advice = "Lower learning-rate, by ten times to begin with, or let it rise slowly with warmup"
@@ -50,14 +50,19 @@ class LearningRateTooHigh(TrainingRule):
         self._judge(self.names(step, LOSS)[0], self.first)
 
     def at_evaluation(self, step: int) -> None:
-        """Compare the validation loss with what ignorance, or the first step, has."""
-        loss = self.loss(step)
-        if loss is None or self.first is None or self._small:
+        """Compare an epoch's losses with what ignorance, or the first step, has: few steps may be saved."""
+        if self.first is None or self._small:
             return
         limit = 2 * self._scale(self.first)
-        if loss > limit:
-            says = f"the validation loss is {loss:.3g}, the first step's was {self.first:.3g}"
-            self.found("validation:loss", loss, limit, says)
+        losses = {
+            "validation:loss": self.loss(step),
+            "train:loss": self.reduction(step, "scalar/train:loss", "mean"),
+        }
+        for name, loss in losses.items():
+            if loss is not None and loss > limit:
+                says = f"an epoch's {name} is {loss:.3g}, the first step's was {self.first:.3g}"
+                self.found(name, loss, limit, says)
+                return
 
     @property
     def _small(self) -> bool:

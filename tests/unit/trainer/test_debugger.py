@@ -414,7 +414,7 @@ def test_rules_remember_what_came_before_an_interruption(tmp_path: Path) -> None
 
 
 def test_what_was_found_before_is_told_in_a_new_folder_that_has_only_the_checkpoints(tmp_path: Path) -> None:
-    stopped = Training(tmp_path / "stopped", stopping=True)
+    stopped = Training(tmp_path / "stopped", stopping=True, debug=DebugSettings(interval=1))
     with pytest.raises(Terminated):
         stopped.run(learning_rate=100.0)
     shutil.copytree(stopped.folder / "checkpoints", tmp_path / "again" / "checkpoints")
@@ -426,7 +426,7 @@ def test_what_was_found_before_is_told_in_a_new_folder_that_has_only_the_checkpo
 
 
 def test_what_was_found_is_forgotten_where_training_begins_anew(tmp_path: Path) -> None:
-    stopped = Training(tmp_path, stopping=True)
+    stopped = Training(tmp_path, stopping=True, debug=DebugSettings(interval=1))
     with pytest.raises(Terminated):
         stopped.run(learning_rate=100.0)
     for checkpoint in (tmp_path / "checkpoints").glob("step-*"):
@@ -507,7 +507,7 @@ def test_rules_still_look_on_when_the_disk_is_full(
 
 
 def test_a_finding_stops_the_training_after_a_checkpoint(tmp_path: Path) -> None:
-    training = Training(tmp_path, stopping=True)
+    training = Training(tmp_path, stopping=True, debug=DebugSettings(interval=1))
 
     with pytest.raises(Terminated):
         training.run(learning_rate=100.0)

@@ -60,8 +60,9 @@ def test_a_sound_training_raises_none(tmp_path: Path, whole: bool) -> None:
     assert training.told == findings_of(training.tensors) == []
 
 
-def test_a_learning_rate_of_100(tmp_path: Path) -> None:
-    training = Training(tmp_path)
+@pytest.mark.parametrize("interval", [0, 1, 1000])
+def test_a_learning_rate_of_100_is_found_whatever_is_saved(tmp_path: Path, interval: int) -> None:
+    training = Training(tmp_path, debug=DebugSettings(interval=interval))
 
     training.run(learning_rate=100.0)
 
