@@ -413,11 +413,12 @@ def test_rules_remember_what_came_before_an_interruption(tmp_path: Path) -> None
     assert before in ([], again.told)
 
 
-def test_what_was_found_before_is_told_in_a_new_folder_that_has_only_the_checkpoints(tmp_path: Path) -> None:
+@pytest.mark.parametrize("left", ["checkpoints", "."], ids=["only the checkpoints", "the trial as well"])
+def test_what_was_found_before_is_told_again_and_once(tmp_path: Path, left: str) -> None:
     stopped = Training(tmp_path / "stopped", stopping=True, debug=DebugSettings(interval=1))
     with pytest.raises(Terminated):
         stopped.run(learning_rate=100.0)
-    shutil.copytree(stopped.folder / "checkpoints", tmp_path / "again" / "checkpoints")
+    shutil.copytree(stopped.folder / left, tmp_path / "again" / left)
     again = Training(tmp_path / "again")
 
     again.run(learning_rate=100.0)
