@@ -10,6 +10,7 @@ from typing import Any
 
 from launcher import aws
 from launcher.account import Account
+from launcher.aws_errors import NoAnswer
 from launcher.errors import SettingsError, WorkFailed
 from launcher.requests import Request
 
@@ -81,7 +82,7 @@ class AwsJob:
             back = f"--backend aws --attach {self.name} follows it, --stop {self.name} stops it"
             if self._runs:
                 ending.add_note(f"the {self.kind.word} runs on{self.hourly}: {back}")
-            elif self._sent and isinstance(ending, KeyboardInterrupt | SystemExit | aws.NoAnswer):
+            elif self._sent and isinstance(ending, KeyboardInterrupt | SystemExit | NoAnswer):
                 ending.add_note(f"AWS may have started the {self.kind.word} all the same: {back}")
             raise
 
