@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import boto3
 
-from launcher import aws
+from launcher import aws, revision
 from launcher.errors import SettingsError
 from launcher.requests import Request
 from launcher.settings import Settings
@@ -26,10 +26,13 @@ class Account:
         """With `guess` a missing account is made up and that is said, instead of a SettingsError."""
         self.settings = settings
         self._guess = guess
+        self._clients: dict[str, Any] = {}
 
     def client(self, service: str) -> Any:
-        """Return a client of a service in the project's region."""
-        return aws.client(service, region=self.region)
+        """Return the client of a service in the project's region; threads may share it."""
+        if service not in self._clients:
+            self._clients[service] = aws.client(service, region=self.region)
+        return self._clients[service]
 
     @cached_property
     def region(self) -> str:
@@ -49,6 +52,11 @@ class Account:
                 raise
             self._guess(f"the account is not known, and shown as {UNKNOWN}: {error}")
             return UNKNOWN
+
+    @cached_property
+    def partition(self) -> str:
+        """The second part of every ARN: aws, or aws-cn in China."""
+        return boto3.Session().get_partition_for_region(self.region)
 
     @property
     def bucket(self) -> str:
@@ -72,12 +80,18 @@ class Account:
     def image(self, kind: Literal["train", "serve"]) -> str:
         """Return the full name of an image in ECR."""
         repository = getattr(self.settings.images, kind)
-        return f"{self.id}.dkr.ecr.{self.region}.{self._domain}/{repository}:{self.settings.images.tag}"
+        return f"{self.id}.dkr.ecr.{self.region}.{self._domain}/{repository}:{self.tag}"
+
+    @cached_property
+    def tag(self) -> str:
+        """The tag of both images: the settings', or else the revision that they are built from."""
+        return self.settings.images.tag or revision.of_images()
 
     def arn(self, service: str, resource: str, *, region: str | None = None) -> str:
         """Return the ARN of a resource of the project's account, by default in its region."""
-        partition = boto3.Session().get_partition_for_region(self.region)
-        return f"arn:{partition}:{service}:{self.region if region is None else region}:{self.id}:{resource}"
+        return (
+            f"arn:{self.partition}:{service}:{self.region if region is None else region}:{self.id}:{resource}"
+        )
 
     @property
     def _domain(self) -> str:
@@ -90,6 +104,19 @@ class Account:
         if not network.subnets:
             return None
         return {"Subnets": list(network.subnets), "SecurityGroupIds": list(network.security_groups)}
+
+    @property
+    def repositories(self) -> list[str]:
+        """The names of both images' repositories."""
+        return [self.settings.images.train, self.settings.images.serve]
+
+    def owns(self, name: str) -> bool:
+        """Tell by its name whether something that cannot be tagged is the project's.
+
+        <project> or <project>--<more>: no other project's name has two hyphens in a row.
+        """
+        project = self.settings.project
+        return name == project or name.startswith(f"{project}--")
 
     @property
     def tags(self) -> list[dict[str, str]]:

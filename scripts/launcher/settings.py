@@ -38,7 +38,7 @@ class Images(Section):
 
     train: str = "dog-breeds-train"
     serve: str = "dog-breeds-serve"
-    tag: str = "latest"
+    tag: str = ""
 
 
 class Network(Section):
