@@ -18,6 +18,8 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import httpx
+from moto.backends import get_backend
+from moto.core import DEFAULT_ACCOUNT_ID
 from moto.moto_server.werkzeug_app import (
     DomainDispatcherApplication,
     MotoRequestHandler,
@@ -51,7 +53,17 @@ S3_BY_QUERY = {
 S3_BUCKET = {"GET": "ListBucket", "HEAD": "ListBucket", "PUT": "CreateBucket", "DELETE": "DeleteBucket"}
 S3_OBJECT = {"GET": "GetObject", "HEAD": "GetObject", "PUT": "PutObject", "DELETE": "DeleteObject"}
 # Where a service signs under another name than IAM has for it.
-IAM_PREFIX = {"monitoring": "cloudwatch"}
+IAM_PREFIX = {"monitoring": "cloudwatch", "tagging": "tag"}
+# Of SageMaker moto's Tagging API knows nothing: the kinds of ARN, and where moto has each.
+SAGEMAKER_TAGGED = {
+    "endpoint": "endpoints",
+    "endpoint-config": "endpoint_configs",
+    "hyper-parameter-tuning-job": "hyper_parameter_tuning_jobs",
+    "model": "_models",
+    "processing-job": "processing_jobs",
+    "training-job": "training_jobs",
+    "transform-job": "transform_jobs",
+}
 
 
 @dataclass(frozen=True)
@@ -120,6 +132,7 @@ class Cloud:
         # A SageMaker endpoint's name, or <name>/<variant> → the URL of a server that answers.
         self.endpoints: dict[str, str] = {}
         self.edits: dict[str, Edit] = {}  # what changes moto's answer to one of SageMaker's actions
+        self._policies: dict[str, bytes] = {}  # of buckets
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._server = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=_Quiet)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
@@ -152,14 +165,24 @@ class Cloud:
         self.calls.append(call)
         reply = self.replies.get(call.action)
         try:
-            answer = (reply(call) if reply else None) or self._invoked(call)
+            answer = (reply(call) if reply else None) or self._policy(call) or self._invoked(call)
         except CutError:
             return []  # no status line: the server closes the connection
         if answer is not None:
             return _send(answer, start)
-        if call.service == "sagemaker":
-            return self._pruned(call, environ, start)
+        if call.service == "sagemaker" or call.action == "tag:GetResources":
+            return self._edited(call, environ, start)
         return self._moto(environ, start)
+
+    def _policy(self, call: Call) -> Answer | None:
+        """Keep buckets' policies: moto heeds no condition, and would take "not without TLS" for "never"."""
+        if call.action == "s3:PutBucketPolicy":
+            self._policies[call.path] = call.body
+            return Answer(b"", 204)
+        if call.action in {"s3:DeleteBucketPolicy", "s3:DeleteBucket"}:
+            self._policies.pop(call.path, None)
+        kept = self._policies.get(call.path) if call.action == "s3:GetBucketPolicy" else None
+        return None if kept is None else Answer(kept)
 
     def _invoked(self, call: Call) -> Answer | None:
         """Pass InvokeEndpoint on to the server that stands for the endpoint, or for one of its variants."""
@@ -187,7 +210,7 @@ class Cloud:
         failed = {"OriginalStatusCode": answer.status_code, "OriginalMessage": answer.text}
         return Answer(failed, 424, _kind("ModelError"))
 
-    def _pruned(self, call: Call, environ: Environ, start: StartResponse) -> Iterable[bytes]:
+    def _edited(self, call: Call, environ: Environ, start: StartResponse) -> Iterable[bytes]:
         """Let moto answer, and leave out the structures that it returns empty or as null."""
         kept: dict[str, Any] = {}
 
@@ -197,12 +220,27 @@ class Cloud:
         body = b"".join(self._moto(environ, note))
         if kept["status"].startswith("200") and body.startswith(b"{"):
             whole = self.edits.get(call.action, lambda answer: answer)(json.loads(body))
+            if call.action == "tag:GetResources":
+                whole = _with_sagemaker(call.parameters, whole)
             body = json.dumps(
                 {key: each for key, each in whole.items() if each not in ({}, None)}, default=_as_json
             ).encode()
         headers = [pair for pair in kept["headers"] if pair[0].lower() != "content-length"]
         start(kept["status"], [*headers, ("Content-Length", str(len(body)))])
         return [body]
+
+
+def _with_sagemaker(asked: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
+    """Add what SageMaker has with the tags that are asked for."""
+    wanted = {(each["Key"], value) for each in asked["TagFilters"] for value in each["Values"]}
+    for region, backend in get_backend("sagemaker")[DEFAULT_ACCOUNT_ID].items():
+        for kind, place in SAGEMAKER_TAGGED.items():
+            for name, each in getattr(backend, place).items():
+                tags = each.tags or []
+                if wanted & {(tag["Key"], tag["Value"]) for tag in tags}:
+                    arn = f"arn:aws:sagemaker:{region}:{DEFAULT_ACCOUNT_ID}:{kind}/{name}"
+                    whole["ResourceTagMappingList"].append({"ResourceARN": arn, "Tags": tags})
+    return whole
 
 
 class _Quiet(MotoRequestHandler):
@@ -239,7 +277,8 @@ def _operation(service: str, path: str, environ: Environ, body: bytes) -> str:
     if service == "sagemaker":  # of its services the runtime alone has paths
         return "InvokeEndpointAsync" if path.endswith("async-invocations") else "InvokeEndpoint"
     if service == "s3":
-        return _s3_operation(path, environ["REQUEST_METHOD"], environ.get("QUERY_STRING", ""))
+        operation = _s3_operation(path, environ["REQUEST_METHOD"], environ.get("QUERY_STRING", ""))
+        return "DeleteObjectVersion" if operation == "DeleteObject" and b"<VersionId>" in body else operation
     return parse_qs(body.decode(errors="replace")).get("Action", ["?"])[0]
 
 

@@ -12,6 +12,7 @@ import json
 import runpy
 import shlex
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,8 +83,9 @@ def test_botocores_own_model_takes_the_golden_requests(case: Path) -> None:
     shapes = _shapes()
 
     for operation, request in _operations(json.loads(case.read_text())["requests"]):
-        report = ParamValidator().validate(request, shapes[operation])
-        assert not report.has_errors(), f"{operation}: {report.generate_report()}"
+        reports = [ParamValidator().validate(request, shape) for shape in shapes[operation]]
+        faults = [report.generate_report() for report in reports if report.has_errors()]
+        assert len(faults) < len(reports), f"{operation}: {faults}"
 
 
 def _operations(requests: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -92,13 +94,14 @@ def _operations(requests: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             yield operation, each
 
 
-def _shapes() -> dict[str, Any]:
+def _shapes() -> dict[str, list[Any]]:
+    """Return what an operation takes, by its name: several services have a TagResource, say."""
     session = botocore.session.get_session()
-    # SNS has a DeleteEndpoint, too: the first service has its way
-    models = [session.get_service_model(service) for service in reversed(SERVICES)]
-    return {
-        name: model.operation_model(name).input_shape for model in models for name in model.operation_names
-    }
+    shapes: dict[str, list[Any]] = defaultdict(list)
+    for model in (session.get_service_model(service) for service in SERVICES):
+        for name in model.operation_names:
+            shapes[name].append(model.operation_model(name).input_shape)
+    return shapes
 
 
 @pytest.mark.usefixtures("_no_account")
@@ -129,4 +132,5 @@ _NOT_IN_REQUESTS: dict[str, set[str]] = {
     "deploy": {"--attach"},  # waits for what another command has sent
     "launch_training": {"--attach", "--stop"},
     "launch_hpo": {"--attach", "--stop"},
+    "setup_account": {"--delete", "--print-policies"},  # what there is, and what is printed
 }

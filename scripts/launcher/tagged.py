@@ -1,0 +1,56 @@
+"""What carries the project's tag: by the Tagging API, and where that is behind, by each service.
+
+Called by `inventory` and the modules that it lists.
+"""
+
+from functools import cached_property
+from typing import Any
+
+from launcher import aws
+from launcher.account import PROJECT_TAG, Account
+from launcher.calls import Call
+from launcher.desired import tag_map
+
+
+class Tagged:
+    """Tells the project's things from all others of the account, and lists what there is."""
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+
+    @cached_property
+    def arns(self) -> set[str]:
+        """Everything of the region that the Tagging API knows to be the project's."""
+        wanted = [{"Key": PROJECT_TAG, "Values": [self.account.settings.project]}]
+        found = self.all(
+            "resourcegroupstaggingapi", "get_resources", "ResourceTagMappingList", TagFilters=wanted
+        )
+        return {each["ResourceARN"] for each in found}
+
+    def all(self, service: str, operation: str, key: str, **request: Any) -> list[dict[str, Any]]:
+        """Return what all pages of a listing have under a key."""
+        with aws.explained():
+            pages = self.account.client(service).get_paginator(operation).paginate(**request)
+            return [each for page in pages for each in page.get(key, [])]
+
+    def own(self, arn: str, ask: Call, absent: tuple[str, ...], key: str = "Tags") -> bool:
+        """Tell whether something is the project's; `ask` lists its tags where the Tagging API is behind."""
+        if arn in self.arns:
+            return True
+        answer = ask.ask(self.account, absent)
+        if answer is None:
+            return False
+        tags = answer[key]
+        found = tags if isinstance(tags, dict) else tag_map(tags)
+        return found.get(PROJECT_TAG) == self.account.settings.project
+
+    def owns_in_sagemaker(self, arn: str) -> bool:
+        """Tell whether something of SageMaker is the project's."""
+        # One that went away in the meantime has no tags any more, whichever way the service says so.
+        ask = Call("sagemaker", "ListTags", {"ResourceArn": arn})
+        return self.own(arn, ask, absent=("ValidationException", "ResourceNotFound"))
+
+    def endpoints(self) -> list[dict[str, Any]]:
+        """Return the summaries of the project's endpoints."""
+        found = self.all("sagemaker", "list_endpoints", "Endpoints")
+        return [each for each in found if self.owns_in_sagemaker(each["EndpointArn"])]

@@ -1,0 +1,28 @@
+"""One thing that the project has in its account, and what takes it away. Made for `inventory`."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from launcher.calls import Call
+from launcher.tagged import Tagged
+
+
+@dataclass(frozen=True)
+class Thing:
+    """Its kind and name, as a person reads them, and the calls that take it away: none while it is going."""
+
+    kind: str
+    name: str
+    calls: tuple[Call, ...] = ()
+    empty: Callable[[], None] | None = None  # what is in it goes before, with as many calls as that takes
+    status: str = ""
+    is_going: bool = False
+    is_data: bool = False
+    of_setup: bool = False  # made by setup_account.py
+
+    def __str__(self) -> str:
+        """One line of a list."""
+        return f"{self.kind} {self.name}{f' ({self.status})' if self.status else ''}"
+
+
+Finder = Callable[[Tagged], Iterator[Thing]]
