@@ -5,17 +5,15 @@ version 2 schema 2; a builder that adds a provenance attestation makes an OCI in
 long after the push. So the manifest is read back from the registry and judged here.
 """
 
-import base64
 import hashlib
 import ipaddress
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-import boto3
 import httpx
-from botocore.exceptions import BotoCoreError, ClientError
 from docker.auth import load_config
 from docker.errors import APIError, DockerException, ImageNotFound
 from requests.exceptions import RequestException
@@ -31,7 +29,6 @@ KINDS = {
     "application/vnd.oci.image.index.v1+json": "an OCI image index",
     "application/vnd.oci.image.manifest.v1+json": "an OCI image manifest",
 }
-ECR_HOST = re.compile(r"(?P<account>\d{12})\.dkr\.ecr(-fips)?\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(\.cn)?")
 PUSH_TIMEOUT = 900  # seconds without a word from the engine
 
 
@@ -41,10 +38,11 @@ class ManifestError(WorkFailed):
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a registry serves under a name: its media type, and the digest of its bytes."""
+    """What a registry serves under a name: its media type, the digest of its bytes, and its image's."""
 
     media_type: str
     digest: str
+    config: str = ""  # a plain manifest's image ID; an index has none
 
 
 @dataclass(frozen=True)
@@ -64,11 +62,19 @@ class Registry:
             name = rest
         return f"{self.path}/{name}" if self.path else name
 
-    def prepare(self, repository: str) -> None:
-        """Make ready for a push: most registries create a repository with the first one."""
+    def prepare(self, _repository: str, _tag: str, _image: Any) -> bool:
+        """Make ready for a push; returns whether there is nothing to push. Here a push does all by itself."""
+        return False
 
     def manifest(self, repository: str, reference: str) -> Manifest:
-        """Ask for a manifest by tag or digest, accepting every kind, so that none is converted for us."""
+        """Ask for a manifest by tag or digest; raises WorkFailed where there is none."""
+        found = self.find(repository, reference)
+        if found is None:
+            raise WorkFailed(f"the manifest of {repository}:{reference} cannot be read back: there is none")
+        return found
+
+    def find(self, repository: str, reference: str) -> Manifest | None:
+        """Ask for a manifest, accepting every kind, so that none is converted for us; None for none."""
         url = f"{'https' if self.secure else 'http'}://{self.host}/v2/{repository}/manifests/{reference}"
         headers = {"Accept": ", ".join(KINDS)}
         try:
@@ -78,11 +84,14 @@ class Registry:
                     answer = client.get(
                         url, headers=headers | {"Authorization": f"Bearer {token}"}, auth=None
                     )
+                if answer.status_code == 404:
+                    return None
                 answer.raise_for_status()
         except httpx.HTTPError as error:
             raise WorkFailed(f"the manifest of {repository} cannot be read back: {error}") from error
         media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip()
-        return Manifest(media_type, "sha256:" + hashlib.sha256(answer.content).hexdigest())
+        digest = "sha256:" + hashlib.sha256(answer.content).hexdigest()
+        return Manifest(media_type, digest, json.loads(answer.content).get("config", {}).get("digest", ""))
 
     def _bearer_token(self, client: httpx.Client, refusal: httpx.Response) -> str:
         """Fetch the token that a registry such as Docker Hub asks for, or return ""."""
@@ -97,37 +106,9 @@ class Registry:
         return str(content.get("token") or content.get("access_token") or "")
 
 
-@dataclass(frozen=True)
-class EcrRegistry(Registry):
-    """Amazon ECR, where a repository has to exist before the push."""
-
-    client: Any = field(default=None, repr=False)
-
-    def prepare(self, repository: str) -> None:
-        """Create the repository if needed, with a vulnerability scan of every pushed image."""
-        account = self.host.partition(".")[0]
-        try:
-            self.client.describe_repositories(registryId=account, repositoryNames=[repository])
-        except self.client.exceptions.RepositoryNotFoundException:
-            try:
-                self.client.create_repository(
-                    registryId=account,
-                    repositoryName=repository,
-                    imageScanningConfiguration={"scanOnPush": True},
-                )
-            except self.client.exceptions.RepositoryAlreadyExistsException:
-                return  # somebody else was quicker
-            except ClientError as error:
-                raise WorkFailed(f"the repository {repository} cannot be created: {error}") from error
-        except ClientError as error:
-            raise WorkFailed(f"the repository {repository} cannot be looked up: {error}") from error
-
-
 def open_registry(name: str, engine: Any) -> Registry:
-    """Return the registry of a name: `ecr`, an ECR host, or HOST[:PORT][/PATH]. Logs in where it is ECR."""
+    """Return the registry of a name, HOST[:PORT][/PATH]; `ecr` is opened by the module of that name."""
     host, _, path = name.strip("/").partition("/")
-    if host == "ecr" or ECR_HOST.fullmatch(host):
-        return _open_ecr(host, path)
     if not re.fullmatch(r"[\w.-]+(:\d+)?", host):
         raise SettingsError(f"{name!r} is no registry: give ecr, an ECR host name or HOST[:PORT][/PATH]")
     return Registry(host, path, secure=not _is_insecure(host, engine), credentials=_stored_login(host))
@@ -142,23 +123,6 @@ def _stored_login(host: str) -> tuple[str, str] | None:
     entries = {key.lower(): value for key, value in login.items()}
     user, password = entries.get("username"), entries.get("password")
     return (user, password) if user and password else None
-
-
-def _open_ecr(host: str, path: str) -> EcrRegistry:
-    """Get ECR's authorization token; account and region come from the host, or from the session for `ecr`."""
-    match = ECR_HOST.fullmatch(host)
-    try:
-        client = boto3.Session().client("ecr", region_name=match["region"] if match else None)
-        data = client.get_authorization_token()["authorizationData"][0]
-    except BotoCoreError as error:
-        raise SettingsError(
-            f"AWS cannot be asked: {error} (aws configure, or AWS_PROFILE and AWS_REGION)"
-        ) from error
-    except ClientError as error:
-        raise WorkFailed(f"ECR gives no login: {error}") from error
-    user, _, password = base64.b64decode(data["authorizationToken"]).decode().partition(":")
-    own_host = data["proxyEndpoint"].removeprefix("https://")
-    return EcrRegistry(host if match else own_host, path, credentials=(user, password), client=client)
 
 
 def _is_insecure(host: str, engine: Any) -> bool:
@@ -203,8 +167,9 @@ def push_image(image: Any, registry: Registry, repository: str, tag: str) -> str
 
     Raises ManifestError or WorkFailed.
     """
-    registry.prepare(repository)
     full_name = f"{registry.host}/{repository}"
+    if registry.prepare(repository, tag, image):
+        return f"{full_name}:{tag}@{registry.manifest(repository, tag).digest}"
     login = registry.credentials and dict(zip(("username", "password"), registry.credentials, strict=True))
     try:
         image.tag(full_name, tag)

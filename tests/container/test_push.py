@@ -1,31 +1,20 @@
-"""Pushing to a real registry (Debian's docker-registry) and to ECR as moto plays it."""
+"""Pushing to a real registry, Debian's docker-registry. tests/aws/test_push_to_ecr.py pushes to ECR."""
 
-import io
 import json
 import os
 import secrets
-import shutil
-import socket
 import subprocess
 import sys
-import tarfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import docker
 import httpx
 import pytest
+import real_registry
 from project import SERVE, run_make
 
-from launcher.registry import (
-    ACCEPTED,
-    EcrRegistry,
-    ManifestError,
-    Registry,
-    check_media_type,
-    open_registry,
-)
+from launcher.registry import ACCEPTED, ManifestError, Registry, check_media_type
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "push_images.py"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -44,60 +33,18 @@ def push_images(*arguments: str, **environment: str) -> subprocess.CompletedProc
     )
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A registry on a free port, as HOST:PORT."""
-    program = shutil.which("docker-registry")
-    if program is None:
-        pytest.skip("docker-registry is not installed (apt-get install docker-registry)")
-    folder = tmp_path_factory.mktemp("registry")
-    address = f"127.0.0.1:{free_port()}"
-    storage = {"filesystem": {"rootdirectory": str(folder / "storage")}}
-    configuration = {"version": "0.1", "storage": storage, "http": {"addr": address}}
-    (folder / "config.yml").write_text(json.dumps(configuration))  # JSON is YAML
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([program, "serve", folder / "config.yml"], stdout=log, stderr=log)
-        try:
-            wait_until_it_answers(f"http://{address}/v2/", process, folder / "log")
-            yield address
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
-
-
-def wait_until_it_answers(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(300):
-        assert process.poll() is None, log.read_text()
-        try:
-            httpx.get(url)
-            return
-        except httpx.TransportError:
-            time.sleep(0.1)
-    raise AssertionError(f"{url} does not answer: {log.read_text()}")
+    with real_registry.started(tmp_path_factory.mktemp("registry")) as (address, _):
+        yield address
 
 
 @pytest.fixture
 def image(engine: docker.DockerClient) -> Iterator[str]:
     """A throw-away image of one small file, as NAME:TAG; all its names are removed afterwards."""
-    name = f"push-test-{secrets.token_hex(4)}"
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w") as archive:
-        text = f"{name}\n".encode()
-        entry = tarfile.TarInfo("motto")
-        entry.size = len(text)
-        archive.addfile(entry, io.BytesIO(text))
-    engine.api.import_image_from_data(content.getvalue(), repository=name, tag="local")
-    yield f"{name}:local"
-    for made in engine.images.list():
-        for tag in made.tags:
-            if name in tag:
-                engine.images.remove(tag)
+    with real_registry.small_image(engine, f"push-test-{secrets.token_hex(4)}", "local") as name:
+        yield name
 
 
 def test_a_pushed_image_has_the_manifest_that_sagemaker_takes_and_comes_back_the_same(
@@ -192,7 +139,7 @@ def test_an_image_that_was_not_built_is_a_wrong_argument(engine: docker.DockerCl
 
 
 def test_a_registry_that_does_not_listen_fails_with_its_name(image: str) -> None:
-    answer = push_images(image, "--registry", f"127.0.0.1:{free_port()}")
+    answer = push_images(image, "--registry", f"127.0.0.1:{real_registry.free_port()}")
 
     assert answer.returncode == 1
     assert "cannot be pushed" in answer.stderr and "connection refused" in answer.stderr
@@ -214,52 +161,6 @@ def test_no_engine_is_said_plainly() -> None:
     assert "Traceback" not in answer.stderr
 
 
-@pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Amazon's API as moto plays it over HTTP."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in (AWS | {"AWS_ENDPOINT_URL": f"http://{host}:{port}"}).items():
-        monkeypatch.setenv(name, value)
-    httpx.post(f"http://{host}:{port}/moto-api/reset")
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-def test_ecr_is_found_from_the_session_and_its_token_is_never_shown(
-    aws: str, engine: docker.DockerClient
-) -> None:
-    registry = open_registry("ecr", engine)
-
-    assert registry.host == "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
-    assert registry.credentials is not None and registry.credentials[0] == "AWS"
-    assert registry.credentials[1] not in repr(registry)
-
-
-def test_an_ecr_host_names_its_own_region(aws: str, engine: docker.DockerClient) -> None:
-    registry = open_registry("123456789012.dkr.ecr.us-west-2.amazonaws.com", engine)
-
-    assert isinstance(registry, EcrRegistry)
-    assert registry.client.meta.region_name == "us-west-2"
-
-
-def test_an_ecr_repository_is_made_once_and_scans_what_is_pushed(
-    aws: str, engine: docker.DockerClient
-) -> None:
-    registry = open_registry("ecr", engine)
-    assert isinstance(registry, EcrRegistry)
-
-    registry.prepare("dog-breeds-serve")
-    registry.prepare("dog-breeds-serve")
-
-    (made,) = registry.client.describe_repositories()["repositories"]
-    assert made["repositoryName"] == "dog-breeds-serve"
-    assert made["imageScanningConfiguration"] == {"scanOnPush": True}
-
-
 def test_ecr_without_credentials_says_how_to_get_some(image: str, tmp_path: Path) -> None:
     nothing = {name: "" for name in (*AWS, "AWS_PROFILE") if name in os.environ} | {
         "AWS_CONFIG_FILE": str(tmp_path / "none"),
@@ -271,4 +172,4 @@ def test_ecr_without_credentials_says_how_to_get_some(image: str, tmp_path: Path
     answer = push_images(image, "--registry", "ecr", **nothing)
 
     assert answer.returncode == 2
-    assert "Unable to locate credentials" in answer.stderr and "aws configure" in answer.stderr
+    assert answer.stderr.startswith("error: there are no AWS credentials: `aws configure`")
