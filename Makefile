@@ -23,7 +23,7 @@ PORT          ?= 8080#                 of the endpoint that serve starts and que
 UI_PORT       ?= 8000#                 of the page that ui opens
 ENDPOINT      ?=#                      name of a SageMaker endpoint that ui asks; else the one on PORT
 REGISTRY      ?= ecr#                  where push pushes: ecr, ACCOUNT.dkr.ecr.REGION.amazonaws.com, 127.0.0.1:5000, …
-TAG           ?= latest#               tag of both images
+TAG           ?= latest#               tag of both images; pushed as latest, to ECR as the revision they are built from
 PLATFORM      ?=#                      of both images, such as linux/amd64; else the engine's own
 BASE          ?= debian:bookworm-slim# base of both images
 SOURCE        ?=#                      repository named in the images' labels; else git's remote
@@ -125,7 +125,7 @@ build-train build-serve: build-%:
 	@docker/build.sh $*
 
 push: setup ## push both images to REGISTRY
-	@$(PYTHON) scripts/push_images.py $(IMAGES) --registry $(REGISTRY) --tag $(TAG)
+	@$(PYTHON) scripts/push_images.py $(IMAGES) --registry $(REGISTRY) $(if $(filter-out latest,$(TAG)),--tag $(TAG))
 
 ##@ Model
 
@@ -157,6 +157,14 @@ predict: setup ## name the breeds of FILES, without an endpoint and without a ne
 analyze: setup ## run the debugger's rules on JOB and write its report, to OUTPUT where that is given
 	@$(PYTHON) scripts/analyze_debug.py "$(JOB)" $(if $(filter-out runs,$(OUTPUT)),--output "$(OUTPUT)") --backend $(RESOLVED) --image dog-breeds-train:$(TAG) || [ $$? -eq 3 ] # 3: it found something
 
+##@ On AWS (docs/operations.md)
+
+setup-account: setup ## a bucket, repositories for the images and a role in the AWS account, or mend them
+	@$(PYTHON) scripts/setup_account.py
+
+teardown: setup ## list all that the project has in the AWS account, ask, delete it
+	@$(PYTHON) scripts/teardown.py
+
 ##@ Care
 
 lint: setup-dev ## style, types, and that the images' requirements are the lock's
@@ -181,4 +189,4 @@ help: ## this list
 	@awk -f scripts/help.awk $(MAKEFILE_LIST)
 
 .PHONY: demo test setup setup-hpo setup-local-mode setup-dev data check-data upload weights lock base build build-train build-serve push \
-  train hpo serve query batch ui predict analyze lint format bench clean help
+  train hpo serve query batch ui predict analyze setup-account teardown lint format bench clean help

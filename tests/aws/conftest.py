@@ -3,8 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import permissions
 import pytest
 from cloud import Cloud
+
+from launcher import policies
+from launcher.account import Account
+from launcher.settings import Settings
 
 REGION = "eu-central-1"
 
@@ -32,9 +37,18 @@ def account_on_this_machine() -> Iterator[Cloud]:
 
 @pytest.fixture
 def cloud() -> Iterator[Cloud]:
-    """An empty account of one test."""
+    """An empty account of one test; all that the scripts ask of it has to be in one of the policies."""
     with account_on_this_machine() as account:
         yield account
+    needed = permissions.needed(permissions.of_scripts(account.calls))
+    missing = needed - allowed("operator") - allowed("administrator")
+    assert not missing, f"launcher.policies allows nobody {sorted(missing)}"
+
+
+def allowed(name: str) -> set[str]:
+    """Return what one of the policies allows."""
+    account = Account(Settings(account="123456789012", region=REGION))
+    return policies.actions(policies.all_of(account)[name])
 
 
 @pytest.fixture(scope="module")

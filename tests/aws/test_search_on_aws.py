@@ -292,7 +292,7 @@ def test_missing_credentials_are_one_line(tmp_path: Path) -> None:
         env={"PATH": "/usr/bin:/bin", "AWS_REGION": "eu-central-1", "AWS_EC2_METADATA_DISABLED": "true"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
 

@@ -1,35 +1,59 @@
 """docs/operations.md is run: each block of commands in its order, against one account on this machine.
 
 To add a step, write it down in the page. What stands in for something that this machine does not have is in
-STAND_INS; what the platform does by itself meanwhile is in MEANWHILE, under the section's heading.
+STAND_INS; what happens by itself meanwhile is in MEANWHILE, under the section's heading. The calls of the
+sections are held against the policies that setup_account.py prints: what they need is allowed, and nothing is
+allowed that none of them needs.
 """
 
+import base64
+import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import boto3
+import docker
+import permissions
 import pytest
-from cloud import Answer, Cloud
+import real_registry
+from cloud import Answer, Call, Cloud
 from endpoint_life import EndpointLife
+from project_things import BUCKET, FOREIGN, JOB_LOGS, OWN, Jobs, dashboard, job_arn, make
 from small_endpoint import SmallEndpoint
+
+from launcher import inventory, policies
+from launcher.account import Account
+from launcher.drawings import draw_picture_set
+from launcher.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/operations.md"
 SECTION = re.compile(r"^## (?P<heading>.+)\n(?P<text>(?:(?!## ).*\n?)*)", re.MULTILINE)
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # What the commands write and read is not the checkout's own.
-OWN = {"runs", "data", "build"}
+RESULTS = {"runs", "data", "build"}
+# Who sets up and tears down is another person than the one who works.
+ADMINISTRATORS = {"Set up", "Look after it", "Take it all away"}
 
 pytestmark = pytest.mark.xdist_group("whole-life")  # one process, since all is run once
 
 # Words of the page, and what this machine has in their place.
-STAND_INS: dict[str, str] = {
+STAND_INS = {
+    "python scripts/prepare_data.py --data ../dogs --upload  # when": (
+        'rm "$(find ../dogs/train -type f -print -quit)"; '
+        "python scripts/prepare_data.py --data ../dogs --upload  # when"
+    ),
+    "../dogs": "data/drawn",
+    "setup_account.py  # again": "setup_account.py --settings tagged.toml",
     "dog.jpg": "docs/images/ui.png",
     "dogImages/test": "docs",  # a folder with a folder of pictures
+    "make build\n": ":\n",  # tests/container builds them
+    "make push\n": 'make push TAG=life IMAGES="dog-breeds-train:life dog-breeds-serve:life"\n',
 }
 
 
@@ -65,12 +89,41 @@ def serving(cloud: Cloud, *names: str) -> None:
 def an_endpoint(cloud: Cloud) -> None:
     """Moto updates no endpoints, and what it has answers nothing."""
     EndpointLife(cloud, "eu-central-1")
-    serving(cloud, "dog-breeds")
+    serving(cloud, "dog-breeds", "queue")
 
 
 def two_variants(cloud: Cloud) -> None:
     """Both of them answer."""
     serving(cloud, "dog-breeds/A", "dog-breeds/B")
+
+
+def drift(_: Cloud) -> None:
+    """Somebody changes by hand what was set up."""
+    trusted = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [trusted]})
+    boto3.client("iam").update_assume_role_policy(RoleName="dog-breeds-execution", PolicyDocument=trust)
+    ecr = boto3.client("ecr")
+    ecr.put_image_tag_mutability(repositoryName="dog-breeds-train", imageTagMutability="MUTABLE")
+    ecr.put_image_scanning_configuration(
+        repositoryName="dog-breeds-train", imageScanningConfiguration={"scanOnPush": False}
+    )
+
+
+def much_that_runs(cloud: Cloud) -> None:
+    """The project has one of each thing, as somebody else has, and jobs of all kinds run."""
+    boto3.client("logs").create_log_group(logGroupName=JOB_LOGS)
+    make("dog-breeds-late", OWN)
+    make("somebody", FOREIGN)
+    dashboard("dog-breeds")
+    boto3.client("s3").create_multipart_upload(Bucket=BUCKET, Key="broke-off")
+    Jobs(
+        cloud,
+        warm_pool_of="trained",
+        HyperParameterTuningJob=job_arn("hyper-parameter-tuning-job", "search"),
+        TrainingJob=job_arn("training-job", "train"),
+        TransformJob=job_arn("transform-job", "transform"),
+        ProcessingJob=job_arn("processing-job", "look"),
+    )
 
 
 # What happens before a section's commands are run, by its heading.
@@ -79,48 +132,103 @@ MEANWHILE: dict[str, Callable[[Cloud], None]] = {
     "Train": a_job_that_was_billed,
     "Deploying": an_endpoint,
     "A/B": two_variants,
+    "Look after it": drift,
+    "Take it all away": much_that_runs,
 }
 
 
 @dataclass(frozen=True)
 class Done:
-    """A block of commands that was run."""
+    """A block of commands that was run, and what it asked of AWS."""
 
     section: str
     code: int
     output: str  # of all its commands, each behind a `+`
+    calls: list[Call] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Life:
+    """All blocks that were run, what the registry was asked, and what the account had in the end."""
+
+    blocks: list[Done]
+    registry_log: str
+    left: list[str]
+
+    def needed(self, *, administrator: bool) -> set[str]:
+        """Return the permissions that either person's sections need."""
+        calls = [
+            call
+            for done in self.blocks
+            for call in done.calls
+            if (done.section in ADMINISTRATORS) == administrator
+        ]
+        pushed = set() if administrator else permissions.of_registry(self.registry_log)
+        return permissions.needed(calls) | pushed
 
 
 @pytest.fixture(scope="module")
-def life(lasting_cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> list[Done]:
+def registry(lasting_cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Two small images with the names of the project's, and a registry in ECR's place; gives its log."""
+    engine = docker_engine()
+    with (
+        real_registry.started(tmp_path_factory.mktemp("registry")) as (address, log),
+        real_registry.small_image(engine, "dog-breeds-train", "life"),
+        real_registry.small_image(engine, "dog-breeds-serve", "life"),
+    ):
+        token = base64.b64encode(b"AWS:secret").decode()
+        login = {"authorizationToken": token, "proxyEndpoint": f"http://{address}"}
+        lasting_cloud.replies["ecr:GetAuthorizationToken"] = lambda _: Answer({"authorizationData": [login]})
+        yield log
+
+
+def docker_engine() -> docker.DockerClient:
+    """Return the engine that pushes, or skip: without a push the page is not run."""
+    try:
+        return docker.from_env()
+    except docker.errors.DockerException as error:
+        pytest.skip(f"no Docker engine answers: {error}")
+
+
+@pytest.fixture(scope="module")
+def life(lasting_cloud: Cloud, registry: Path, tmp_path_factory: pytest.TempPathFactory) -> Life:
     """Run all blocks of the page up to the first that fails."""
     checkout = linked_checkout(tmp_path_factory.mktemp("life"))
-    done: list[Done] = []
+    blocks: list[Done] = []
     for section in SECTION.finditer(PAGE.read_text(encoding="utf-8")):
         MEANWHILE.get(section["heading"], lambda _: None)(lasting_cloud)
         for block in BLOCK.findall(section["text"]):
-            done.append(run(section["heading"], block, checkout))
-            if done[-1].code:
-                return done
-    return done
+            before = len(lasting_cloud.calls)
+            code, output = run(block, checkout)
+            blocks.append(Done(section["heading"], code, output, lasting_cloud.calls[before:]))
+            if code:
+                return Life(blocks, registry.read_text(), [])
+    left = [str(thing) for thing in inventory.things(Account(Settings()))]
+    return Life(blocks, registry.read_text(), left)
 
 
 def linked_checkout(folder: Path) -> Path:
     """Make a folder in which the page's paths lead to this checkout, and results stay out of it."""
     for entry in ROOT.iterdir():
-        if entry.name not in OWN:
+        if entry.name not in RESULTS:
             (folder / entry.name).symlink_to(entry)
+    draw_picture_set(folder / "data/drawn")
+    (folder / "tagged.toml").write_text('[tags]\nteam = "vision"\n')  # others than the project's own
     return folder
 
 
-def run(section: str, block: str, folder: Path) -> Done:
+def run(block: str, folder: Path) -> tuple[int, str]:
+    """Return a block's exit code and output."""
     for word, stand_in in STAND_INS.items():
         block = block.replace(word, stand_in)
     programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    # An outer make's flags are no business of those here.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     done = subprocess.run(
         ["bash", "-euxo", "pipefail", "-c", block],
         cwd=folder,
-        env=os.environ | {"PATH": programs, "COLUMNS": "120"},
+        # `make setup` has nothing to do, and would lead the environment's packages to this folder.
+        env=inherited | {"PATH": programs, "COLUMNS": "120", "UV": "/bin/true"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -128,17 +236,46 @@ def run(section: str, block: str, folder: Path) -> Done:
         timeout=600,
         check=False,
     )
-    return Done(section, done.returncode, done.stdout)
+    return done.returncode, done.stdout
 
 
-def test_every_command_of_the_page_succeeds(life: list[Done]) -> None:
-    last = life[-1]
+def test_every_command_of_the_page_succeeds_and_nothing_is_left(life: Life) -> None:
+    last = life.blocks[-1]
 
     assert last.code == 0, f"{last.section}:\n{last.output}"
+    assert life.left == []
+
+
+# What the page has no command for, and the test that has one.
+ELSEWHERE = {
+    "sagemaker:CreateTransformJob": "test_batch_on_aws.py",
+    "sagemaker:DescribeTransformJob": "test_batch_on_aws.py",
+    "sagemaker:StopHyperParameterTuningJob": "test_search_on_aws.py",
+    "sagemaker:StopTrainingJob": "test_training_on_aws.py",
+    "sagemaker:StopTransformJob": "test_batch_on_aws.py",
+}
+
+
+@pytest.mark.parametrize("name", ["operator", "administrator"])
+def test_a_policy_allows_all_that_is_needed_and_nothing_else(life: Life, name: str) -> None:
+    account = Account(Settings(account="123456789012", region="eu-central-1"))
+    allowed = policies.actions(policies.all_of(account)[name])
+
+    needed = life.needed(administrator=name == "administrator")
+
+    missing, unused = sorted(needed - allowed), sorted(allowed - needed - ELSEWHERE.keys())
+    assert not missing and not unused, f"missing: {missing}\nnever used: {unused}"
 
 
 def test_what_stands_in_or_happens_meanwhile_is_of_the_page() -> None:
     page = PAGE.read_text(encoding="utf-8")
 
     assert not [word for word in STAND_INS if word not in page]
-    assert not MEANWHILE.keys() - {section["heading"] for section in SECTION.finditer(page)}
+    headings = {section["heading"] for section in SECTION.finditer(page)}
+    assert not (MEANWHILE.keys() | ADMINISTRATORS) - headings
+
+
+def test_what_the_page_has_no_command_for_is_asked_for_elsewhere(life: Life) -> None:
+    for action, file in ELSEWHERE.items():
+        assert action in (ROOT / "tests/aws" / file).read_text(encoding="utf-8"), action
+    assert not ELSEWHERE.keys() & life.needed(administrator=False)  # the page asks for it now
