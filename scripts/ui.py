@@ -10,7 +10,6 @@ Nobody but this machine can reach the page. Ctrl-C ends it; the endpoint goes on
 
 import argparse
 import errno
-import os
 import sys
 import threading
 import webbrowser
@@ -49,7 +48,7 @@ def main() -> int:
         ) from None
     with server:
         print(f"{server.url} asks {endpoint.name}; Ctrl-C ends it", flush=True)
-        if not arguments.no_browser and _has_screen():
+        if not arguments.no_browser and command_line.has_screen():
             # Some browsers are waited for until they show the page, which this thread has to serve.
             threading.Thread(target=webbrowser.open, args=(server.url,), daemon=True).start()
         server.serve_forever()
@@ -60,11 +59,6 @@ def _endpoint(arguments: argparse.Namespace) -> Endpoint:
     if arguments.endpoint_name:
         return SageMakerEndpoint.connect(arguments.endpoint_name, arguments.region)
     return UrlEndpoint(EndpointClient.connect(arguments.url))
-
-
-def _has_screen() -> bool:
-    """Whether a browser would open a window, not take over this terminal."""
-    return sys.platform in ("darwin", "win32") or bool({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys())
 
 
 if __name__ == "__main__":

@@ -110,6 +110,10 @@ class Account:
         """The names of both images' repositories."""
         return [self.settings.images.train, self.settings.images.serve]
 
+    def named(self, name: str) -> str:
+        """Return a name by which something that cannot be tagged is known as the project's: see `owns`."""
+        return name if self.owns(name) else f"{self.settings.project}--{name}"
+
     def owns(self, name: str) -> bool:
         """Tell by its name whether something that cannot be tagged is the project's.
 

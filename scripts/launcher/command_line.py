@@ -100,6 +100,11 @@ def progress(steps: Iterable[Item], *, total: int, what: str) -> Iterator[Item]:
     )
 
 
+def has_screen() -> bool:
+    """Tell whether a browser would open a window, not take over this terminal."""
+    return sys.platform in ("darwin", "win32") or bool({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys())
+
+
 def _say(message: str, code: int) -> int:
     tell(message)
     return code

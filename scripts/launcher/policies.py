@@ -115,7 +115,9 @@ def operator(account: Account) -> Request:
             account.arn("iam", "role/aws-service-role/*", region=""),
             StringEquals={"iam:AWSServiceName": "sagemaker.application-autoscaling.amazonaws.com"},
         ),
-        _allow("Logs", ["logs:FilterLogEvents"], account.arn("logs", _LOGS)),
+        _allow("Logs", ["logs:FilterLogEvents", "logs:StartQuery"], account.arn("logs", _LOGS)),
+        _allow("Dashboards", ["cloudwatch:PutDashboard"], *_dashboards(account)),
+        _allow("Topic", ["sns:CreateTopic", "sns:Subscribe", "sns:TagResource"], _topics(account)),
         _allow("Look", _LOOKED_AT, "*"),
     ]
     if account.settings.storage.kms_key:
@@ -169,6 +171,7 @@ _LOOKED_AT = [
     "application-autoscaling:DescribeScalingPolicies",
     "application-autoscaling:DescribeScheduledActions",
     "cloudwatch:DescribeAlarms",
+    "logs:GetQueryResults",
     "pricing:GetProducts",
     "sagemaker:ListEndpointConfigs",
     "sagemaker:ListModels",
@@ -352,6 +355,10 @@ def _dashboards(account: Account) -> list[str]:
     """Return those that `Account.owns` tells to be the project's."""
     project = account.settings.project
     return [account.arn("cloudwatch", f"dashboard/{name}", region="") for name in (project, f"{project}--*")]
+
+
+def _topics(account: Account) -> str:
+    return account.arn("sns", f"{account.settings.project}--*")
 
 
 def _bucket(account: Account) -> str:

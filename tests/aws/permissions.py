@@ -19,6 +19,7 @@ TAGGING = {
     "ecr:CreateRepository": "ecr:TagResource",
     "iam:CreateRole": "iam:TagRole",
     "s3:CreateBucket": "s3:TagResource",
+    "sns:CreateTopic": "sns:TagResource",
 }
 # The first time in an account, the service makes a role of its own.
 SERVICE_ROLE = {"application-autoscaling:RegisterScalableTarget": "iam:CreateServiceLinkedRole"}

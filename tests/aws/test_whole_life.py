@@ -126,12 +126,22 @@ def much_that_runs(cloud: Cloud) -> None:
     )
 
 
+def a_log_that_answers(cloud: Cloud) -> None:
+    """Moto's queries do not know the fields of JSON lines."""
+    row = [{"field": "since", "value": "2026-11-27 10:00:00.000"}, {"field": "p50", "value": "12"}]
+    cloud.replies |= {
+        "logs:StartQuery": lambda _: Answer({"queryId": "q"}),
+        "logs:GetQueryResults": lambda _: Answer({"status": "Complete", "results": [row]}),
+    }
+
+
 # What happens before a section's commands are run, by its heading.
 MEANWHILE: dict[str, Callable[[Cloud], None]] = {
     "Tune": a_trial,
     "Train": a_job_that_was_billed,
     "Deploying": an_endpoint,
     "A/B": two_variants,
+    "Watching": a_log_that_answers,
     "Look after it": drift,
     "Take it all away": much_that_runs,
 }

@@ -130,6 +130,7 @@ def test_every_flag_is_in_a_case(script: str, monkeypatch: pytest.MonkeyPatch) -
 _NOT_IN_REQUESTS: dict[str, set[str]] = {
     "batch_transform": {"--attach", "--stop"},  # of a job that another command has started
     "deploy": {"--attach"},  # waits for what another command has sent
+    "monitor": {"--open", "--logs", "--hours", "--drift", "--training", "--captured", "--plot"},  # look on
     "launch_training": {"--attach", "--stop"},
     "launch_hpo": {"--attach", "--stop"},
     "setup_account": {"--delete", "--print-policies"},  # what there is, and what is printed

@@ -1,0 +1,184 @@
+"""Dashboard, alarms, questions to the log and drift of an endpoint, against a server with AWS's APIs."""
+
+import base64
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from cloud import Answer, Cloud
+
+ROOT = Path(__file__).parents[2]
+BUCKET = "dog-breeds-123456789012-eu-central-1"
+TROUBLES = ("errors", "memory", "slow")
+
+
+def monitor(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, ROOT / "scripts/monitor.py", *arguments]
+    settings = ["--settings", ROOT / "tests/golden/settings.toml"]
+    return subprocess.run(
+        [*command, *settings], cwd=cwd, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+@pytest.fixture
+def endpoint(cloud: Cloud) -> str:
+    """An endpoint with two variants."""
+    client = boto3.client("sagemaker")
+    role = "arn:aws:iam::123456789012:role/dog-breeds-execution"
+    client.create_model(ModelName="m", PrimaryContainer={"Image": "i"}, ExecutionRoleArn=role)
+    variants = [
+        {"VariantName": name, "ModelName": "m", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+        for name in ("old", "new")
+    ]
+    client.create_endpoint_config(EndpointConfigName="c", ProductionVariants=variants)
+    client.create_endpoint(EndpointName="dog-breeds", EndpointConfigName="c")
+    return "dog-breeds"
+
+
+def test_an_endpoint_gets_a_dashboard_and_alarms_that_tell_somebody(endpoint: str) -> None:
+    done = [monitor("--email", "you@example.com", "--job", "dogs-1", "--slow-ms", "300") for _ in range(2)]
+
+    assert [each.returncode for each in done] == [0, 0], done[0].stderr
+    assert "region=eu-central-1#dashboards/dashboard/dog-breeds" in done[0].stdout
+    alarms = boto3.client("cloudwatch").describe_alarms()["MetricAlarms"]
+    names = {
+        f"dog-breeds--{endpoint}-{variant}-{trouble}" for variant in ("old", "new") for trouble in TROUBLES
+    }
+    assert {alarm["AlarmName"] for alarm in alarms} == names
+    (topic,) = boto3.client("sns").list_topics()["Topics"]
+    assert all(alarm["AlarmActions"] == [topic["TopicArn"]] for alarm in alarms)
+    (mail,) = boto3.client("sns").list_subscriptions()["Subscriptions"]
+    assert (mail["Endpoint"], mail["Protocol"]) == ("you@example.com", "email")
+    slow = next(alarm for alarm in alarms if alarm["AlarmName"].endswith("new-slow"))
+    assert (slow["Threshold"], slow["ExtendedStatistic"]) == (300_000, "p99")
+
+
+def test_the_dashboard_shows_answers_machines_and_the_training(endpoint: str) -> None:
+    monitor("--job", "dogs-1")
+
+    board = boto3.client("cloudwatch").get_dashboard(DashboardName=endpoint)["DashboardBody"]
+    widgets = json.loads(board)["widgets"]
+    titles = [widget["properties"]["title"] for widget in widgets]
+    assert titles[0] == "requests a minute"
+    assert titles[-1] == "training: dogs-1"
+    assert ["/aws/sagemaker/TrainingJobs", "validation:accuracy", "TrainingJobName", "dogs-1"] in widgets[-1][
+        "properties"
+    ]["metrics"]
+    places = {(widget["x"], widget["y"]) for widget in widgets}
+    assert len(places) == len(widgets) == 7
+
+
+def test_an_endpoint_that_is_not_there_is_said(cloud: Cloud) -> None:
+    done = monitor("--endpoint", "other")
+
+    assert done.returncode == 2
+    assert "there is no endpoint other in this account and region: deploy.py makes one" in done.stderr
+    assert "cloudwatch:PutDashboard" not in cloud.actions
+
+
+def test_the_log_is_asked_and_its_answer_shown(cloud: Cloud) -> None:
+    row = [{"field": "@timestamp", "value": "2026-11-27 10:00:00"}, {"field": "status", "value": "503"}]
+    looks = iter(["Running", "Complete"])
+    cloud.replies |= {
+        "logs:StartQuery": lambda _: Answer({"queryId": "q"}),
+        "logs:GetQueryResults": lambda _: Answer({"status": next(looks), "results": [row]}),
+    }
+
+    done = monitor("--logs", "errors", "--hours", "6")
+
+    assert done.returncode == 0, done.stderr
+    assert "2026-11-27 10:00:00" in done.stdout
+    assert "503" in done.stdout
+    (asked,) = cloud.asked("logs:StartQuery")
+    assert asked["logGroupName"] == "/aws/sagemaker/Endpoints/dog-breeds"
+    assert asked["endTime"] - asked["startTime"] == 6 * 3600
+
+
+def test_an_endpoint_without_a_log_is_said(cloud: Cloud) -> None:
+    done = monitor("--logs", "slow")
+
+    assert done.returncode == 2
+    assert "there is no log of dog-breeds: it has never been started" in done.stderr
+
+
+def line(breed: str, *, when: datetime, encoded: bool = False, output: Any = None) -> str:
+    """One request as SageMaker captures it."""
+    answer = output or {"predictions": [{"top": [{"name": breed, "label": breed, "probability": 0.9}]}]}
+    text = json.dumps(answer)
+    data = base64.b64encode(text.encode()).decode() if encoded else text
+    captured = {
+        "endpointInput": {
+            "observedContentType": "image/jpeg",
+            "mode": "INPUT",
+            "data": "…",
+            "encoding": "BASE64",
+        },
+        "endpointOutput": {
+            "observedContentType": "application/json",
+            "mode": "OUTPUT",
+            "data": data,
+            "encoding": "BASE64" if encoded else "JSON",
+        },
+    }
+    moment = when.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return json.dumps(
+        {
+            "captureData": captured,
+            "eventMetadata": {"eventId": "1", "inferenceTime": moment},
+            "eventVersion": "0",
+        }
+    )
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Path:
+    """A training job's folder, of four breeds with as many pictures each."""
+    data = tmp_path / "job/output/data"
+    data.mkdir(parents=True)
+    (data / "run.json").write_text("{}")
+    (data / "classes.csv").write_text(
+        "class,train,valid,test\n" + "".join(f"{name},50,1,1\n" for name in "ABCD")
+    )
+    return tmp_path / "job"
+
+
+def capture(lines: list[str], *, when: datetime) -> None:
+    client = boto3.client("s3")
+    place = {"LocationConstraint": client.meta.region_name}
+    client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration=place)
+    for variant, part in {"old": lines[::2], "new": lines[1::2]}.items():
+        key = f"captured/dog-breeds/dog-breeds/{variant}/{when:%Y/%m/%d/%H}/1.jsonl"
+        client.put_object(Bucket=BUCKET, Key=key, Body="\n".join(part).encode())
+
+
+@pytest.mark.parametrize(("breeds", "code", "said"), [("ABCD", 0, "no drift: "), ("AAAB", 3, "drift: ")])
+@pytest.mark.usefixtures("cloud")
+def test_answers_that_drift_from_the_training_are_told_and_drawn(
+    job: Path, tmp_path: Path, breeds: str, code: int, said: str
+) -> None:
+    now = datetime.now(UTC)
+    lines = [line(breed, when=now, encoded=number % 2 == 0) for number, breed in enumerate(breeds * 50)]
+    refused = line("A", when=now, output={"predictions": [{"error": {"code": "bad_request"}}]})
+    old = line("D", when=datetime(2026, 1, 1, tzinfo=UTC))
+    capture([*lines, refused, old], when=now)
+
+    done = monitor("--drift", "--training", job, "--plot", tmp_path / "drift.png", cwd=tmp_path)
+
+    assert done.returncode == code, done.stderr
+    assert done.stdout.startswith(said)
+    assert "200 predictions" in done.stdout
+    assert (tmp_path / "drift.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_damaged_capture_is_named(cloud: Cloud, job: Path, tmp_path: Path) -> None:
+    capture(["{", "{"], when=datetime.now(UTC))
+
+    done = monitor("--drift", "--training", job, cwd=tmp_path)
+
+    assert done.returncode == 1
+    assert "1.jsonl is not what SageMaker captures" in done.stderr
