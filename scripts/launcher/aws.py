@@ -34,10 +34,17 @@ def client(service: str, *, region: str | None = None, in_a_hurry: bool = False)
 def region() -> str:
     """Return the region that the environment names; SettingsError when it names none."""
     with explained():
-        found = os.environ.get("AWS_REGION") or boto3.Session().region_name
+        found = _known_region()
         if not found:
             raise NoRegionError
         return found
+
+
+def _known_region() -> str:
+    try:
+        return os.environ.get("AWS_REGION") or boto3.Session().region_name or ""
+    except BotoCoreError:  # a profile that is not there: its error is told as what it is
+        return ""
 
 
 @contextmanager
@@ -49,10 +56,14 @@ def explained(*, missing: str = "") -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        known = SettingsError(missing) if missing and _is_missing(error) else aws_errors.meaning(error)
+        known = (
+            SettingsError(missing)
+            if missing and _is_missing(error)
+            else aws_errors.meaning(error, _known_region())
+        )
         raise known from None
     except (BotoCoreError, Boto3Error) as error:
-        raise aws_errors.meaning(error) from None
+        raise aws_errors.meaning(error, _known_region()) from None
 
 
 def unless_missing(call: Callable[..., dict[str, Any]], **parameters: Any) -> dict[str, Any] | None:

@@ -21,7 +21,6 @@ from botocore.exceptions import (
 
 from launcher.errors import SettingsError, WorkFailed
 
-QUOTAS = "https://console.aws.amazon.com/servicequotas/home"
 _POLICIES = "setup_account.py --print-policies shows what it needs"
 _NOT_LOGGED_IN = (
     CredentialRetrievalError,
@@ -99,10 +98,13 @@ def advised(text: str) -> str:
     return ": ".join(part for part in (text.rstrip(". "), advice(text)) if part)
 
 
-def meaning(error: Exception) -> Exception:
-    """Return the SettingsError, where a person has to act, or the WorkFailed for an error of botocore."""
+def meaning(error: Exception, region: str = "") -> Exception:
+    """Return the SettingsError, where a person has to act, or the WorkFailed for an error of botocore.
+
+    `region` is for the links: the console has one for each.
+    """
     if isinstance(error, ClientError):
-        return _of_service(error)
+        return _of_service(error, region)
     if isinstance(error, _NOT_LOGGED_IN):
         found = "" if isinstance(error, NoCredentialsError) else f" ({error})"
         return SettingsError(
@@ -119,7 +121,7 @@ def meaning(error: Exception) -> Exception:
     return NoAnswer(f"AWS cannot be reached: {error}")
 
 
-def _of_service(error: ClientError) -> Exception:
+def _of_service(error: ClientError, region: str) -> Exception:
     code = error.response["Error"].get("Code", "")
     message = error.response["Error"].get("Message", "")
     kind: Callable[[str], Exception] = SettingsError
@@ -133,7 +135,7 @@ def _of_service(error: ClientError) -> Exception:
             f"asked for is another account's ({_POLICIES})"
         )
     elif code in _QUOTA:
-        text = f"a quota of the account is in the way: {_quota(code, message)}"
+        text = f"a quota of the account is in the way: {_quota(code, message, region)}"
     elif code in _CLOCK:
         text = f"AWS does not take the signature ({code}): is this machine's clock right, and the secret key?"
     elif code in _REGION:
@@ -155,10 +157,12 @@ def _denied(operation: str, message: str) -> str:
     return f"this AWS identity may not do {action}{resource}: allow it in its policy ({_POLICIES})"
 
 
-def _quota(code: str, message: str) -> str:
+def _quota(code: str, message: str, region: str) -> str:
     """Name the quota as its list does, with the link to where more is asked for."""
     found = re.search(r"service limit '([^']+)' is ([\d.]+)", message)
     what = f"'{found[1]}' is {found[2]}" if found else message.rstrip(". ")
+    console = f"{region}.console" if region else "console"
+    quotas = f"https://{console}.aws.amazon.com/servicequotas/home"
     if code != "ResourceLimitExceeded":  # SageMaker's own
-        return f"{what}. Ask for more of it at {QUOTAS}"
-    return f"{what}. Ask for more of it at {QUOTAS}/services/sagemaker/quotas, or take another instance type"
+        return f"{what}. Ask for more of it at {quotas}"
+    return f"{what}. Ask for more of it at {quotas}/services/sagemaker/quotas, or take another instance type"

@@ -51,7 +51,7 @@ TO_MEND: list[tuple[Exception, list[str]]] = [
         refusal("ResourceLimitExceeded", LIMIT, "CreateTrainingJob"),
         [
             "a quota of the account is in the way: 'ml.g4dn.xlarge for spot training job usage' is 0.",
-            "https://console.aws.amazon.com/servicequotas/home/services/sagemaker/quotas",
+            "https://eu-central-1.console.aws.amazon.com/servicequotas/home/services/sagemaker/quotas",
         ],
     ),
     (
@@ -100,7 +100,11 @@ FAILED: list[tuple[Exception, list[str]]] = [
 
 
 @pytest.mark.parametrize(("error", "said"), TO_MEND, ids=lambda each: type(each).__name__)
-def test_what_a_person_can_mend_is_a_setting_with_what_to_do(error: Exception, said: list[str]) -> None:
+def test_what_a_person_can_mend_is_a_setting_with_what_to_do(
+    error: Exception, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+
     with pytest.raises(SettingsError) as explained, aws.explained():
         raise error
 
