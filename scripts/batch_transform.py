@@ -72,17 +72,20 @@ def main() -> int:
         return here(arguments)
     account = command.account_of(arguments)
     if arguments.stop:
-        AwsTransform(arguments.stop, account, tell).stop()
-        tell(f"stopping: --attach {arguments.stop} shows how it ends")
+        ended = AwsTransform(arguments.stop, account).stop()
+        tell(f"it had ended: {ended}" if ended else f"stopping: --attach {arguments.stop} shows how it ends")
         return 0
-    job = AwsTransform(arguments.attach or name_of(arguments), account, tell)
+    job = AwsTransform(arguments.attach or name_of(arguments), account)
     if not arguments.attach:
         model, request = requests_of(arguments, job.name, account)
         if arguments.dry_run:
             command.show([("CreateModel", model), (OPERATION, request)])
             return 0
-        job.start(model, request)
-    return conclude(*aws_transform.gather(job.follow(), account))
+        with job.mentioned():
+            job.start_with(model, request)
+    with job.mentioned():
+        description = job.follow(tell)
+    return conclude(*aws_transform.gather(description, account))
 
 
 def here(arguments: argparse.Namespace) -> int:

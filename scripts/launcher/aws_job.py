@@ -1,6 +1,6 @@
 """A job on SageMaker, of whatever kind: started, described, stopped, and never left running unmentioned.
 
-Called by `aws_training` and `aws_search`. A job runs there whether anybody follows it or not.
+Called by `aws_training`, `aws_transform` and `aws_search`. A job runs there whether it is followed or not.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +27,7 @@ class Kind:
 
 
 TRAINING = Kind("training job", "training_job", "TrainingJob")
+TRANSFORM = Kind("batch transform job", "transform_job", "TransformJob")
 SEARCH = Kind("search", "hyper_parameter_tuning_job", "HyperParameterTuningJob")
 
 

@@ -5,11 +5,12 @@ Called by `batch_transform.py`. The job runs there whether anybody follows it or
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
-from launcher import aws, aws_log, batch, s3_upload
+from launcher import aws, aws_job, aws_log, batch, s3_upload
 from launcher.account import Account
+from launcher.aws_errors import NoAnswer
+from launcher.aws_job import ENDED, AwsJob
 from launcher.batch import Named
 from launcher.errors import SettingsError, WorkFailed
 from launcher.requests import Request
@@ -18,86 +19,52 @@ from launcher.waiting import Waiting, looks
 
 LOG_GROUP = "/aws/sagemaker/TransformJobs"
 ANSWER = ".out"
-_ENDED = {"Completed", "Failed", "Stopped"}
 
 
-class AwsTransform:
+class AwsTransform(AwsJob):
     """One batch transform job of the account, and the model that was made for it, which has its name."""
 
-    def __init__(self, name: str, account: Account, say: Callable[[str], None]) -> None:
-        self.name = name
-        self._account = account
-        self._say = say
-        self._sagemaker = account.client("sagemaker")
+    def __init__(self, name: str, account: Account) -> None:
+        super().__init__(aws_job.TRANSFORM, name, account)
 
-    def start(self, model: Request, request: Request) -> None:
+    def start_with(self, model: Request, request: Request) -> None:
         """Make the model, then the job; raises SettingsError when there is one of its name."""
-        if self._described() is not None:
-            raise SettingsError(
-                f"there is a batch transform job {self.name}: --attach {self.name} follows it"
-            )
-        with self._mentioned("may have been started"), aws.explained():
-            self._sagemaker.create_model(**model)
-            try:
-                self._sagemaker.create_transform_job(**request)
-            except self._sagemaker.exceptions.ClientError:
-                self.remove_model()
-                raise
-
-    def stop(self) -> None:
-        """Stop the job; what it has answered stays."""
-        with aws.explained(missing=self._missing):
-            self._sagemaker.stop_transform_job(TransformJobName=self.name)
+        with aws.explained():
+            self.sagemaker.create_model(**model)
+        try:
+            self.start(request)
+        except NoAnswer:
+            raise
+        except (SettingsError, WorkFailed):  # it was refused
+            self.remove_model()
+            raise
 
     def remove_model(self) -> None:
         """Remove what was made for the job."""
         with aws.explained():
-            aws.unless_missing(self._sagemaker.delete_model, ModelName=self.name)
+            aws.unless_missing(self.sagemaker.delete_model, ModelName=self.name)
 
-    def follow(self) -> dict[str, Any]:
+    def follow(self, say: Callable[[str], None]) -> dict[str, Any]:
         """Wait until the job has ended and return its description.
 
         Raises SettingsError when there is none, and WorkFailed, its reason first, when it did not succeed.
         """
-        with self._mentioned("runs on"), Waiting(self._say) as waiting:
-            description = self._wait(waiting)
+        with Waiting(say) as waiting:
+            for _ in looks():
+                description = self.describe()
+                waiting.show(f"{self.name}: {self.status(description)}")
+                if self.status(description) in ENDED:
+                    break
         self.remove_model()
-        if description["TransformJobStatus"] != "Completed":
+        if self.status(description) != "Completed":
             raise WorkFailed("\n".join(self._why(description)))
         return description
 
-    def _wait(self, waiting: Waiting) -> dict[str, Any]:
-        for _ in looks():
-            if (description := self._described()) is None:
-                raise SettingsError(self._missing)
-            waiting.show(f"{self.name}: {description['TransformJobStatus']}")
-            if description["TransformJobStatus"] in _ENDED:
-                return description
-        raise AssertionError("there is always another look")
-
-    def _described(self) -> dict[str, Any] | None:
-        with aws.explained():
-            return aws.unless_missing(self._sagemaker.describe_transform_job, TransformJobName=self.name)
-
-    @property
-    def _missing(self) -> str:
-        return f"there is no batch transform job {self.name} in this account and region"
-
-    @contextmanager
-    def _mentioned(self, how: str) -> Iterator[None]:
-        """Say of whatever ends this that the job goes on, and how to come back to it."""
-        try:
-            yield
-        except (KeyboardInterrupt, SystemExit, SettingsError, WorkFailed) as ending:
-            ending.add_note(f"the job {how}: --attach {self.name} follows it, --stop {self.name} stops it")
-            raise
-
     def _why(self, description: dict[str, Any]) -> list[str]:
-        status, reason = description["TransformJobStatus"], description.get("FailureReason")
-        log = aws_log.last_lines(
-            self._account, LOG_GROUP, description["CreationTime"].timestamp(), stream=f"{self.name}/"
-        )
-        return [*([reason] if reason else []), f"the batch transform job {self.name}: {status}", *log]
+        begun, reason = description["CreationTime"].timestamp(), description.get("FailureReason")
+        log = aws_log.last_lines(self.account, LOG_GROUP, begun, stream=f"{self.name}/")
+        what = f"the {self.kind.word} {self.name}: {self.status(description)}"
+        return [*([reason] if reason else []), what, *log]
 
 
 def gather(description: dict[str, Any], account: Account) -> tuple[str, bytes, str]:

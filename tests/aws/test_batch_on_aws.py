@@ -134,7 +134,8 @@ def test_after_ctrl_c_the_job_runs_on_and_is_attached_to_and_stopped(bucket: Any
     running.send_signal(signal.SIGINT)
     _, err = running.communicate(timeout=120)
     assert running.returncode == 130
-    assert f"the job runs on: --attach {NAME} follows it, --stop {NAME} stops it" in err
+    back = f"--backend aws --attach {NAME} follows it, --stop {NAME} stops it"
+    assert f"the batch transform job runs on: {back}" in err
     assert models() == [NAME]
 
     stopped = transform("--stop", NAME)
@@ -149,7 +150,7 @@ def test_after_ctrl_c_the_job_runs_on_and_is_attached_to_and_stopped(bucket: Any
 
 
 def test_a_name_that_is_taken_or_not_there_is_said_and_a_refused_job_leaves_no_model(cloud: Cloud) -> None:
-    job = Job(cloud)
+    Job(cloud)
     missing = transform("--attach", NAME)
     _, err = missing.communicate(timeout=120)
     assert (missing.returncode, err.splitlines()[0]) == (
@@ -164,11 +165,11 @@ def test_a_name_that_is_taken_or_not_there_is_said_and_a_refused_job_leaves_no_m
     with pytest.raises(ClientError):
         boto3.client("sagemaker").describe_model(ModelName=NAME)
 
-    job.request = {"TransformJobName": NAME}
+    cloud.replies["sagemaker:CreateTransformJob"] = lambda _: error("ResourceInUse", "there is one")
     taken = start()
     _, err = taken.communicate(timeout=120)
     assert taken.returncode == 2
-    assert f"there is a batch transform job {NAME}: --attach {NAME} follows it" in err
+    assert f"there is a batch transform job {NAME} already: --backend aws --attach {NAME} follows it" in err
 
 
 def test_photographs_of_this_machine_are_to_be_brought_to_s3_first(cloud: Cloud) -> None:
