@@ -282,6 +282,8 @@ def install_rivals(cache: Path) -> Path:
         subprocess.run([uv, "venv", "--quiet", "--clear", "--python", "3.11", cache / "rivals"], check=True)
         install = [uv, "pip", "install", "--quiet", "--python", python, "--requirements", requirements]
         subprocess.run(install, check=True)
+        # multi-model-server brings a module of the same name, and the last one stays.
+        subprocess.run([*install, "--reinstall-package", "torch-model-archiver"], check=True)
         shutil.copyfile(requirements, made)
     return python
 
