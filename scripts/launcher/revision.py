@@ -28,7 +28,8 @@ def of_images(checkout: Path = ROOT) -> str:
 
 def check(image: str, built_from: str | None, checkout: Path = ROOT) -> None:
     """Raise SettingsError unless an image was built from what the checkout holds and has committed."""
-    commit = (built_from or "unknown").removesuffix("-dirty")
+    built_from = built_from or "an unknown revision"
+    commit = built_from.removesuffix("-dirty")
     if _git(checkout, "diff", "--quiet", commit, "--", *SOURCES).returncode:
         raise SettingsError(
             f"{image} was built from {built_from}, and {', '.join(SOURCES)} are not as they were "

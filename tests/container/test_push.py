@@ -169,7 +169,7 @@ def test_ecr_without_credentials_says_how_to_get_some(image: str, tmp_path: Path
         "AWS_REGION": "eu-west-1",
         "AWS_DEFAULT_REGION": "eu-west-1",
     }
-    answer = push_images(image, "--registry", "ecr", **nothing)
+    answer = push_images(image, "--registry", "ecr", "--tag", "1", **nothing)
 
     assert answer.returncode == 2
-    assert answer.stderr.startswith("error: there are no AWS credentials: `aws configure`")
+    assert "error: there are no AWS credentials: `aws configure`" in answer.stderr

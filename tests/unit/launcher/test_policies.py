@@ -15,6 +15,7 @@ ABOUT_EVERYTHING = {
     "application-autoscaling:DescribeScalingPolicies",
     "application-autoscaling:DescribeScheduledActions",
     "ecr:GetAuthorizationToken",
+    "logs:GetQueryResults",
     "pricing:GetProducts",
 }
 
