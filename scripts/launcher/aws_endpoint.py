@@ -11,7 +11,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from launcher import aws, aws_log, waiting
+from launcher import aws, aws_errors, aws_log, waiting
 from launcher.account import Account
 from launcher.aws_scaling import AwsScaling
 from launcher.deployment import ENDPOINT_TAG, Deployment, Operations
@@ -165,7 +165,8 @@ class AwsEndpoint:
         """Return why an endpoint has failed, the end of its log, and what is left of it."""
         reason = found.get("FailureReason", "AWS gives no reason")
         log = aws_log.last_lines(self._account, LOG_GROUP.format(self.name), self._began)
-        return WorkFailed("\n".join([f"{self.name}: {reason}", *log, left]))
+        remedy = aws_errors.advice("\n".join([reason, *log]))
+        return WorkFailed("\n".join([f"{self.name}: {reason}", *filter(None, [remedy]), *log, left]))
 
     def scale(self, operations: Operations) -> None:
         """Scale as a deployment has it."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from launcher import aws_job, aws_log, charges, costs, prices, waiting
+from launcher import aws_errors, aws_job, aws_log, charges, costs, prices, waiting
 from launcher.account import Account
 from launcher.aws_job import ENDED, AwsJob
 from launcher.aws_log import Tail
@@ -103,7 +103,8 @@ def _conclude(job: AwsTraining, description: Mapping[str, Any], view: View) -> l
 
 
 def _remedies(reason: str) -> list[str]:
-    return [remedy for word, remedy in _REMEDIES.items() if word.lower() in reason.lower()]
+    own = [remedy for word, remedy in _REMEDIES.items() if word.lower() in reason.lower()]
+    return own or [each for each in [aws_errors.advice(reason)] if each]
 
 
 def _how_to_continue(description: Mapping[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from launcher import aws, aws_job, aws_log, batch, s3_upload
+from launcher import aws, aws_errors, aws_job, aws_log, batch, s3_upload
 from launcher.account import Account
 from launcher.aws_errors import NoAnswer
 from launcher.aws_job import ENDED, AwsJob
@@ -64,7 +64,7 @@ class AwsTransform(AwsJob):
         begun, reason = description["CreationTime"].timestamp(), description.get("FailureReason")
         log = aws_log.last_lines(self.account, LOG_GROUP, begun, stream=f"{self.name}/")
         what = f"the {self.kind.word} {self.name}: {self.status(description)}"
-        return [*([reason] if reason else []), what, *log]
+        return [*([aws_errors.advised(reason)] if reason else []), what, *log]
 
 
 def gather(description: dict[str, Any], account: Account) -> tuple[str, bytes, str]:

@@ -170,6 +170,12 @@ def test_a_model_that_does_not_start_is_told_with_its_log_and_made_anew_next_tim
     assert set(life.moto._models) == {"dogs-v2"}
 
 
+def test_an_image_of_another_architecture_comes_with_what_to_do(life: EndpointLife) -> None:
+    life.course, life.reason = ["Creating", "Failed"], "exec /usr/bin/python: exec format error"
+
+    assert "`make build push PLATFORM=linux/amd64`" in dogs("--model", MODEL).stderr
+
+
 def test_an_update_that_is_rolled_back_leaves_what_was_there(cloud: Cloud, life: EndpointLife) -> None:
     assert dogs("--model", MODEL, "--version", "v1").returncode == 0
     life.course = ["Updating", "RollingBack", "InService"]

@@ -203,6 +203,14 @@ def test_a_job_that_fails_says_why_first_and_then_how_its_log_ends(
     assert "runs on" not in "\n".join(ending)
 
 
+def test_an_image_of_another_architecture_comes_with_what_to_do(
+    platform: Platform, follow: Callable[..., Run]
+) -> None:
+    platform.stage("Failed", FailureReason="AlgorithmError: exec /usr/bin/python: exec format error")
+
+    assert "`make build push PLATFORM=linux/amd64`" in follow().err
+
+
 def test_where_no_machine_is_free_what_to_try_is_said(platform: Platform, follow: Callable[..., Run]) -> None:
     platform.stage(
         "Failed", FailureReason="CapacityError: Unable to provision requested ML compute capacity."
