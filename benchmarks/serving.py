@@ -528,7 +528,7 @@ def verdicts(
         )
     if "limit" in found:
         share = 1 / ratios(mine.p50, found["limit"].p50)["median"] - 1
-        judged.append(Verdict("p50, one client: within 6 % of the limit", f"+{share:.1%}", share <= 0.06))
+        judged.append(Verdict("p50, one client: within 6 % of the limit", f"{share:+.1%}", share <= 0.06))
         share = 1 / ratios(mine.throughput, found["limit"].throughput)["median"]
         judged.append(
             Verdict("throughput, eight clients: ≥ 93 % of the limit", f"{share:.1%}", share >= 0.93)
