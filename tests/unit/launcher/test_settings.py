@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher import settings
+from launcher import revision, settings
 from launcher.account import UNKNOWN, Account
 from launcher.errors import SettingsError
 from launcher.settings import DEFAULT_FILE, Settings
@@ -64,9 +64,8 @@ def test_what_is_left_empty_follows_from_account_and_region() -> None:
     assert account.bucket == "dog-breeds-123456789012-eu-central-1"
     assert account.uri("data", "dogs") == "s3://dog-breeds-123456789012-eu-central-1/data/dogs"
     assert account.role == "arn:aws:iam::123456789012:role/dog-breeds-execution"
-    assert account.image("serve") == (
-        "123456789012.dkr.ecr.eu-central-1.amazonaws.com/dog-breeds-serve:latest"
-    )
+    repository = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/dog-breeds-serve"
+    assert account.image("serve") == f"{repository}:{revision.of_images()}"
     assert account.tags == [
         {"Key": "team", "Value": "vision"},
         {"Key": "project", "Value": "dog-breeds"},
