@@ -187,7 +187,7 @@ def test_a_machine_that_dies_is_noticed_and_its_trials_run_on_another(
     first.send_signal(signal.SIGKILL)
     first.wait()
 
-    assert second.wait(120) == 0, logged(tmp_path, "two")
+    assert second.wait(300) == 0, logged(tmp_path, "two")  # a busy machine takes minutes
 
     assert [each.state for each in found.own()] == [TrialState.COMPLETE] * 8
     everything = found.optuna.get_trials()
