@@ -180,7 +180,7 @@ def test_a_machine_that_dies_is_noticed_and_its_trials_run_on_another(
     start: Start, server: str, tmp_path: Path
 ) -> None:
     # Its sessions would be in another time zone: a dead trial's last sign of life would lie in the future.
-    first = start("one", write_request(tmp_path, "death", pause=0.7), PGTZ="Pacific/Kiritimati")
+    first = start("one", write_request(tmp_path, "death", pause=3), PGTZ="Pacific/Kiritimati")
     found = wait_for(server, "death", lambda found: len(found.trials()) == 2)
     second = start("two", "death")
     wait_for(server, "death", lambda found: found.running() > 2)
