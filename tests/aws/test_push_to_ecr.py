@@ -12,7 +12,6 @@ import httpx
 import pytest
 import real_registry
 from cloud import Answer, Cloud
-from docker.errors import DockerException
 
 from launcher import revision
 
@@ -29,17 +28,6 @@ def push(*arguments: object) -> subprocess.CompletedProcess[str]:
         timeout=300,
         check=False,
     )
-
-
-@pytest.fixture
-def engine() -> Iterator[docker.DockerClient]:
-    """A Docker engine, or a skip that says there is none."""
-    try:
-        client = docker.from_env()
-    except DockerException as error:
-        pytest.skip(f"no Docker engine answers: {error}")
-    yield client
-    client.close()
 
 
 @pytest.fixture
