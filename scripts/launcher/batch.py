@@ -8,7 +8,6 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from launcher.endpoint import EndpointClient
@@ -27,13 +26,11 @@ def answers(client: EndpointClient, request: Request, files: Mapping[str, Path])
     Raises endpoint.NoAnswer.
     """
     accept = request["TransformOutput"]["Accept"]
-    pool = ThreadPoolExecutor(request["MaxConcurrentTransforms"], thread_name_prefix="client")
-    try:
-        yield from pool.map(
-            lambda name: (name, client.ask(files[name].read_bytes(), PICTURE, accept).body), files
-        )
-    finally:
-        pool.shutdown(cancel_futures=True)
+
+    def answer(name: str) -> Named:
+        return name, client.ask(files[name].read_bytes(), PICTURE, accept).body
+
+    return client.several(answer, files, request["MaxConcurrentTransforms"])
 
 
 def write(folder: Path, predictions: bytes, form: str) -> Path:

@@ -9,7 +9,6 @@ import math
 import random
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -59,11 +58,7 @@ def ask(a: Client, b: Client, classes: Mapping[Path, str], clients: int) -> Iter
         [first], [second] = (client.predict(file) for client in order)
         return Pair(classes[file], *((first, second) if number % 2 == 0 else (second, first)))
 
-    pool = ThreadPoolExecutor(clients, thread_name_prefix="client")
-    try:
-        yield from pool.map(one, enumerate(classes))
-    finally:
-        pool.shutdown(cancel_futures=True)
+    return a.several(one, enumerate(classes), clients)
 
 
 def result(names: tuple[str, str], pairs: Sequence[Pair]) -> Result:

@@ -8,12 +8,12 @@ queue was full is sent again; one that was refused is not.
 import json
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import httpx
 
@@ -25,6 +25,9 @@ JSON = "application/json"
 ATTEMPTS = 4
 # The platform gives /invocations 60 s.
 TIMEOUT = httpx.Timeout(65, connect=5)
+
+Item = TypeVar("Item")
+Answered = TypeVar("Answered")
 
 
 class Refused(Exception):  # noqa: N818 - what happened, as the server puts it
@@ -58,6 +61,9 @@ class Client(ABC):
     def close(self) -> None:  # noqa: B027 - not all have some
         """Close its connections."""
 
+    def give_up(self, ending: BaseException) -> None:  # noqa: B027 - most answers come in a moment
+        """Wait for no answer any more; notes what of it goes on elsewhere."""
+
     def __enter__(self) -> Self:
         return self
 
@@ -87,9 +93,18 @@ class Client(ABC):
 
     def predict_all(self, files: Iterable[Path], clients: int) -> Iterator[list[Prediction]]:
         """Ask about many files, `clients` at a time, and yield the answers in the files' order."""
+        return self.several(self.predict, files, clients)
+
+    def several(
+        self, ask: Callable[[Item], Answered], items: Iterable[Item], clients: int
+    ) -> Iterator[Answered]:
+        """Call `ask`, which asks this endpoint, for many items, some at a time; yields in their order."""
         pool = ThreadPoolExecutor(clients, thread_name_prefix="client")
         try:
-            yield from pool.map(self.predict, files)
+            yield from pool.map(ask, items)
+        except BaseException as ending:
+            self.give_up(ending)
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
 
