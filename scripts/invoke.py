@@ -42,6 +42,9 @@ def main() -> int:
     arguments = parse_arguments()
     with tempfile.TemporaryDirectory(prefix="dog-breeds-") as scratch:
         files = AskedFiles(arguments.paths, Path(scratch))
+        if arguments.dry_run:
+            command.show(asking_arguments.operations_of(arguments, files))
+            return 0
         return compare(arguments, files) if arguments.compare else ask(arguments, files)
 
 

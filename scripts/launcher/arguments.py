@@ -286,6 +286,11 @@ def show(operations: Sequence[tuple[str, Request]]) -> None:
         for operation, request in operations:
             by_name.setdefault(operation, []).append(request)
         content = {name: each if len(each) > 1 else each[0] for name, each in by_name.items()}
-    print(json.dumps(content, indent=2, ensure_ascii=False))
+    print(json.dumps(content, indent=2, ensure_ascii=False, default=_as_text))
     for line in costs.lines(operations, prices.read()):
         command_line.tell(line)
+
+
+def _as_text(body: bytes) -> str:
+    """Show what is sent in a request's body by its size: its media type stands beside it."""
+    return f"{len(body):,} bytes"

@@ -3,11 +3,13 @@
 import argparse
 
 from launcher import arguments, comparison
+from launcher.asked_files import AskedFiles
 from launcher.endpoint import Client, EndpointClient
 from launcher.errors import SettingsError
-from launcher.sagemaker_endpoint import AsyncClient, SageMakerClient
+from launcher.pictures import readable
+from launcher.sagemaker_endpoint import AsyncClient, Operations, SageMakerClient
 
-_ON_SAGEMAKER = {"variant", "target_model", "asynchronous", "settings"}
+_ON_SAGEMAKER = {"variant", "target_model", "asynchronous", "settings", "dry_run"}
 _EXCLUDED = {
     "asynchronous": {"variant", "target_model", "compare"},
     "compare": {"variant", "url", "top_k", "latency"},
@@ -31,6 +33,7 @@ def add(to: argparse.ArgumentParser) -> None:
         metavar=("A", "B"),
         help="two variants of --endpoint-name, or two URLs: which is right more often, and which is faster?",
     )
+    to.add_argument("--dry-run", action="store_true", help="print the requests to SageMaker and ask nothing")
 
 
 def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
@@ -47,13 +50,25 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     return found
 
 
+def operations_of(given: argparse.Namespace, asked: AskedFiles) -> Operations:
+    """Return all requests to SageMaker of a command line."""
+    clients = [_on_sagemaker(given, each) for each in given.compare] if given.compare else [_client(given)]
+    files = asked.classes() if given.compare else asked.files()
+    return [
+        operation for file in files for client in clients for operation in client.operations(*readable(file))
+    ]
+
+
 def client_of(given: argparse.Namespace) -> Client:
     """Return a client of the endpoint; raises SettingsError where none is at the URL."""
     if not given.endpoint_name:
         return EndpointClient.connect(given.url)
-    account = arguments.account_of(given)
+    return _client(given)
+
+
+def _client(given: argparse.Namespace) -> SageMakerClient | AsyncClient:
     if given.asynchronous:
-        return AsyncClient(given.endpoint_name, account)
+        return AsyncClient(given.endpoint_name, arguments.account_of(given))
     return _on_sagemaker(given, given.variant or "")
 
 

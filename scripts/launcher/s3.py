@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from launcher import aws, downloads
 from launcher.errors import SettingsError, WorkFailed
 from launcher.folders import require_space
+from launcher.requests import Request
 
 THREADS = 8  # a trial is many small files, each a request of its own
 
@@ -58,13 +59,19 @@ class Prefix:
 
     def remove(self, names: Sequence[str]) -> None:
         """Delete files by their names below the prefix, a thousand at a time."""
-        keys = [{"Key": self.key(name)} for name in names]
         with aws.explained():
-            for start in range(0, len(keys), 1000):
-                some = {"Objects": keys[start : start + 1000], "Quiet": True}
-                refused = self.client.delete_objects(Bucket=self.bucket, Delete=some).get("Errors")
+            for request in self.removals(names):
+                refused = self.client.delete_objects(**request).get("Errors")
                 if refused:
                     raise WorkFailed(f"{refused[0]['Key']} cannot be removed: {refused[0]['Message']}")
+
+    def removals(self, names: Sequence[str]) -> list[Request]:
+        """Return the DeleteObjects requests of `remove`."""
+        keys = [{"Key": self.key(name)} for name in names]
+        return [
+            {"Bucket": self.bucket, "Delete": {"Objects": keys[start : start + 1000], "Quiet": True}}
+            for start in range(0, len(keys), 1000)
+        ]
 
     def fetch(self, sizes: Mapping[str, int], folder: Path) -> None:
         """Bring files of known sizes to the same names below a folder.

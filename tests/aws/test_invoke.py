@@ -1,13 +1,18 @@
 """invoke.py and endpoints of SageMaker: variants, multi-model, asynchronous, comparisons, files in S3."""
 
 import json
+import signal
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
 import pytest
 import script
-from cloud import Answer, Cloud, times
+from cloud import Answer, Call, Cloud, times
 from endpoint_life import EndpointLife
 from PIL import Image
 from running_server import RunningServer
@@ -229,5 +234,70 @@ def test_an_asynchronous_endpoint_is_asked_through_s3_and_a_real_server_answers(
     good, bad = json.loads(done.stdout)
     assert {ranked["name"] for ranked in good["top"]} < set(CLASSES)
     assert "bad_request" in bad["error"]
-    left = boto3.client("s3").list_objects_v2(Bucket=BUCKET, Prefix="requests/")
-    assert left["KeyCount"] == 1  # that of the failure, to look into
+    (left,) = bodies()  # that of the failure, to look into
+    assert f"what it was asked stays at s3://{BUCKET}/{left}" in bad["error"]
+
+
+def bodies() -> list[str]:
+    """The keys of what asynchronous endpoints were asked and has not been removed."""
+    listed = boto3.client("s3").list_objects_v2(Bucket=BUCKET, Prefix="requests/")
+    return [each["Key"] for each in listed.get("Contents", [])]
+
+
+def test_an_asynchronous_request_that_is_refused_leaves_nothing(cloud: Cloud, picture: Path) -> None:
+    bucket()
+    refusal = Answer({"message": "Endpoint dogs not found"}, 400, {"x-amzn-errortype": "ValidationError"})
+    cloud.replies["sagemaker:InvokeEndpointAsync"] = lambda _: refusal
+
+    done = dogs(picture, "--async")
+
+    assert done.returncode == 2
+    assert "there is no endpoint dogs in this account and region" in done.stderr
+    assert bodies() == []
+
+
+def test_ctrl_c_says_where_an_asynchronous_answer_will_be_and_what_was_asked(
+    cloud: Cloud, picture: Path
+) -> None:
+    bucket()
+    output, asked = f"s3://{BUCKET}/answers/dogs/1.out", threading.Event()
+
+    def take(_: Call) -> Answer:
+        asked.set()
+        return Answer({"InferenceId": "id"}, 202, {"X-Amzn-SageMaker-OutputLocation": output})
+
+    cloud.replies["sagemaker:InvokeEndpointAsync"] = take
+    command = [sys.executable, ROOT / "scripts/invoke.py", picture, "--endpoint-name", "dogs", "--async"]
+    process = subprocess.Popen([*command, "--settings", SETTINGS], stderr=subprocess.PIPE, text=True)
+    assert asked.wait(120)
+    while not [call for call in cloud.calls if call.action == "s3:GetObject"]:
+        time.sleep(0.05)
+
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+
+    assert process.returncode == 130
+    (left,) = bodies()
+    assert said.splitlines() == [
+        "stopped by Ctrl-C",
+        f"what was asked stays at s3://{BUCKET}/{left}, and its answer will be {output}",
+    ]
+
+
+@pytest.mark.usefixtures("variants")
+def test_a_dry_run_shows_what_is_then_sent(cloud: Cloud, picture: Path) -> None:
+    line = (picture, "--variant", "B", "--format", "json")
+
+    shown = json.loads(dogs(*line, "--dry-run").stdout)
+    asked_before = [call.action for call in cloud.calls]
+    assert dogs(*line).returncode == 0
+
+    (call,) = [call for call in cloud.calls if call.action == "sagemaker:InvokeEndpoint"]
+    assert asked_before == []
+    assert shown == {
+        "EndpointName": call.path.split("/")[2],
+        "Body": f"{len(call.body):,} bytes",
+        "ContentType": call.headers["content-type"],
+        "Accept": call.headers["accept"],
+        "TargetVariant": call.headers["x-amzn-sagemaker-target-variant"],
+    }

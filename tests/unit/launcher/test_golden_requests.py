@@ -28,6 +28,7 @@ SCRIPTS = sorted(folder.name for folder in GOLDEN.iterdir() if folder.is_dir())
 # Of these services the scripts send requests; an operation's name is enough to tell which.
 SERVICES = (
     "sagemaker",
+    "sagemaker-runtime",
     "application-autoscaling",
     "cloudwatch",
     "iam",
@@ -129,6 +130,8 @@ def test_every_flag_is_in_a_case(script: str, monkeypatch: pytest.MonkeyPatch) -
 # What changes no request, and is tested where it matters.
 _NOT_IN_REQUESTS: dict[str, set[str]] = {
     "batch_transform": {"--attach", "--stop"},  # of a job that another command has started
+    # An endpoint that is not SageMaker's; how many ask at a time, and how answers are shown.
+    "invoke": {"--url", "--clients", "--top-k", "--format", "--latency"},
     "deploy": {"--attach"},  # waits for what another command has sent
     "monitor": {"--open", "--logs", "--hours", "--drift", "--training", "--captured", "--plot"},  # look on
     "launch_training": {"--attach", "--stop"},
