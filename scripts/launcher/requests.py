@@ -77,37 +77,32 @@ def training_job(
         },
         "HyperParameters": encode_hyperparameters(hyperparameters),
         "InputDataConfig": [_channel(channel, uri) for channel, uri in channels.items()],
-        "OutputDataConfig": {"S3OutputPath": output_uri},
-        "ResourceConfig": {
-            "InstanceType": instance_type,
-            "InstanceCount": instance_count,
-            "VolumeSizeInGB": volume_gb,
-        },
+        "OutputDataConfig": {"S3OutputPath": output_uri} | given(KmsKeyId=kms_key),
+        "ResourceConfig": _machines(instance_type, instance_count, volume_gb, warm_pool_seconds, kms_key),
         "RoleArn": role,
-        "StoppingCondition": {"MaxRuntimeInSeconds": max_runtime_seconds},
+        "StoppingCondition": {"MaxRuntimeInSeconds": max_runtime_seconds}
+        | given(MaxWaitTimeInSeconds=spot_wait_seconds),
         "EnableNetworkIsolation": network_isolation,
         "Environment": dict(environment or {}),
     }
-    if checkpoints is not None:
-        request["CheckpointConfig"] = {"S3Uri": checkpoints, "LocalPath": CHECKPOINTS}
-    if spot_wait_seconds is not None:
-        request["EnableManagedSpotTraining"] = True
-        request["StoppingCondition"]["MaxWaitTimeInSeconds"] = spot_wait_seconds
-    if warm_pool_seconds:
-        request["ResourceConfig"]["KeepAlivePeriodInSeconds"] = warm_pool_seconds
-    if kms_key:
-        request["OutputDataConfig"]["KmsKeyId"] = kms_key
-        if not has_own_disk(instance_type):
-            request["ResourceConfig"]["VolumeKmsKeyId"] = kms_key
-    more = {
-        "VpcConfig": vpc,
-        "EnableInterContainerTrafficEncryption": encrypt_between_hosts,
-        "DebugHookConfig": debug_hook,
-        "DebugRuleConfigurations": list(debug_rules),
-        "ProfilerConfig": profiler,
-        "Tags": [dict(tag) for tag in tags],
-    }
-    return request | {key: part for key, part in more.items() if part}
+    return request | given(
+        CheckpointConfig=checkpoints and {"S3Uri": checkpoints, "LocalPath": CHECKPOINTS},
+        EnableManagedSpotTraining=spot_wait_seconds is not None,
+        VpcConfig=vpc,
+        EnableInterContainerTrafficEncryption=encrypt_between_hosts,
+        DebugHookConfig=debug_hook,
+        DebugRuleConfigurations=list(debug_rules),
+        ProfilerConfig=profiler,
+        Tags=[dict(tag) for tag in tags],
+    )
+
+
+def _machines(instance_type: str, count: int, volume_gb: int, warm_pool_seconds: int, key: str) -> Request:
+    machines = {"InstanceType": instance_type, "InstanceCount": count, "VolumeSizeInGB": volume_gb}
+    return machines | given(
+        KeepAlivePeriodInSeconds=warm_pool_seconds,
+        VolumeKmsKeyId="" if has_own_disk(instance_type) else key,
+    )
 
 
 def has_own_disk(instance_type: str) -> bool:
@@ -124,8 +119,8 @@ def _channel(name: str, uri: str) -> Request:
     return {"ChannelName": name, "DataSource": {"S3DataSource": source}}
 
 
-def given(**parts: Request | Sequence[Request] | str | None) -> Request:
-    """Return the parts of a request that are not empty."""
+def given(**parts: Request | Sequence[Request] | str | int | None) -> Request:
+    """Return the parts of a request that are not empty, nor 0."""
     return {key: part for key, part in parts.items() if part}
 
 

@@ -10,9 +10,8 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
-from rich.console import Console
-
 from launcher import costs, jobs
+from launcher.waiting import Waiting
 from trainer.metrics import EPOCH_REGEX
 
 LAST_LINES = 20  # as a job that failed on this machine shows
@@ -30,19 +29,17 @@ class View:
         self._hourly = hourly
         self._epoch = 0
         self._told: dict[int, str] = {}
-        console = Console(stderr=True)
-        self._status = console.status("asking AWS") if console.is_terminal else None
+        self._waiting = Waiting(say)
 
     def __enter__(self) -> Self:
-        if self._status:
-            self._status.start()
+        self._waiting.__enter__()
+        self._waiting.update("asking AWS")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._status:
-            self._status.stop()
+        self._waiting.__exit__(kind, error, trace)
 
     def show(self, description: Mapping[str, Any], lines: Iterable[str]) -> None:
         """Say what has changed and what was logged since the last time."""
@@ -56,8 +53,7 @@ class View:
             self._say(line)
             self.last_lines.append(line)
             self._learn(line, definitions)
-        if self._status:
-            self._status.update(self._how_far(description))
+        self._waiting.update(self._how_far(description))
 
     def _learn(self, line: str, definitions: Iterable[Mapping[str, str]]) -> None:
         self.metrics |= jobs.final_metrics(line, definitions)

@@ -45,7 +45,12 @@ class Waiting:
     def show(self, line: str) -> None:
         """Say how it stands."""
         if self._status:
-            self._status.update(escape(f"{line} ({time.monotonic() - self._began:.0f} s)"))
+            self.update(f"{line} ({time.monotonic() - self._began:.0f} s)")
         elif line != self._shown:
             self._say(line)
         self._shown = line
+
+    def update(self, line: str) -> None:
+        """Move the line of a terminal; elsewhere nothing is said."""
+        if self._status:
+            self._status.update(escape(line))
