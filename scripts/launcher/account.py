@@ -28,6 +28,10 @@ class Account:
         self._guess = guess
         self._clients: dict[str, Any] = {}
 
+    def with_settings(self, settings: Settings) -> "Account":
+        """Return the same account with other settings, such as those that the command line changes."""
+        return Account(settings, guess=self._guess)
+
     def client(self, service: str) -> Any:
         """Return the client of a service in the project's region; threads may share it."""
         if service not in self._clients:

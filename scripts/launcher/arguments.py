@@ -64,6 +64,12 @@ def flags(parser: argparse.ArgumentParser, names: Collection[str]) -> str:
     return ", ".join(sorted(options[name] for name in names))
 
 
+def refuse(parser: argparse.ArgumentParser, names: Collection[str], why: str) -> None:
+    """Raise SettingsError for options that would be ignored, if there are any."""
+    if names:
+        raise SettingsError(f"{flags(parser, names)}: {why}")
+
+
 def add_backend(to: argparse.ArgumentParser, *more: str) -> None:
     """Add --backend, with `more` names than those of this machine."""
     to.add_argument(

@@ -8,11 +8,22 @@ from typing import Any
 
 from launcher import arguments, configuration, jobs
 from launcher.account import Account
-from launcher.errors import SettingsError
-from launcher.settings import Training
+from launcher.settings import Settings, Training
 
 AWS = "aws"  # the backend that is no process of this machine
-_OPTIONS = ("role", "s3_output", "instance_type", "spot", "max_wait", "warm_pool")
+_OPTIONS = {
+    "settings",
+    "role",
+    "s3_output",
+    "instance_type",
+    "spot",
+    "max_wait",
+    "warm_pool",
+    "subnets",
+    "security_groups",
+    "network_isolation",
+    "kms_key",
+}
 
 
 def add(to: argparse.ArgumentParser) -> None:
@@ -39,12 +50,27 @@ def add(to: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="keep the machines so long for the next job, at their full price",
     )
+    _add_protection(group)
 
 
-def refuse_elsewhere(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
-    """Raise SettingsError for options that this machine would ignore."""
-    if given.backend != AWS and (names := [name for name in _OPTIONS if getattr(given, name) is not None]):
-        raise SettingsError(f"{arguments.flags(parser, names)}: only --backend {AWS} takes this")
+def _add_protection(to: argparse._ActionsContainer) -> None:
+    """Add what the job can reach, and what its data are encrypted with."""
+    to.add_argument(
+        "--subnets", nargs="*", metavar="ID", help="of a VPC; none given is SageMaker's own network"
+    )
+    to.add_argument("--security-groups", nargs="*", metavar="ID", help="needed with subnets")
+    to.add_argument(
+        "--network-isolation",
+        action=argparse.BooleanOptionalAction,
+        help="the container has no network at all, and needs none",
+    )
+    to.add_argument("--kms-key", metavar="KEY", help="ID, ARN or alias: encrypts disks and results")
+
+
+def refuse_elsewhere(parser: argparse.ArgumentParser, values: argparse.Namespace, given: set[str]) -> None:
+    """Raise SettingsError for options that this machine would ignore, by the names of those given."""
+    if values.backend != AWS:
+        arguments.refuse(parser, given & _OPTIONS, f"only --backend {AWS} takes this")
 
 
 def training_parts(given: argparse.Namespace, account: Account) -> dict[str, Any]:
@@ -52,13 +78,12 @@ def training_parts(given: argparse.Namespace, account: Account) -> dict[str, Any
 
     Raises SettingsError for options that are not possible together.
     """
-    settings, training = account.settings, _training(given, account.settings.training)
-    network = settings.network
-    vpc = {"SecurityGroupIds": list(network.security_groups), "Subnets": list(network.subnets)}
+    account = account.with_settings(_settings(given, account.settings))
+    settings, training, network = account.settings, account.settings.training, account.settings.network
     return {
         "name": given.job_name or jobs.new_name(settings.project),
         "image": given.train_image or account.image("train"),
-        "role": given.role or account.role,
+        "role": account.role,
         "output_uri": given.s3_output or account.uri("training"),
         "instance_type": training.instance_type,
         "instance_count": training.instances,
@@ -69,20 +94,35 @@ def training_parts(given: argparse.Namespace, account: Account) -> dict[str, Any
         "warm_pool_seconds": training.warm_pool_seconds,
         "kms_key": settings.storage.kms_key,
         "network_isolation": network.isolation,
-        "vpc": vpc if network.subnets else None,
+        "vpc": account.vpc,
         "encrypt_between_hosts": network.encrypt_between_hosts,
         "tags": account.tags,
     }
 
 
-def _training(given: argparse.Namespace, settings: Training) -> Training:
-    """Lay the options over the settings; --max-runtime alone leaves the time to wait for machines as is."""
+def _settings(given: argparse.Namespace, settings: Settings) -> Settings:
+    """Lay the options over the settings."""
+    what = "a job on AWS"
+    network = {name: getattr(given, name) for name in ("subnets", "security_groups")}
+    sections = {
+        "access": configuration.changed(settings.access, what, role=given.role),
+        "network": configuration.changed(
+            settings.network, what, isolation=given.network_isolation, **network
+        ),
+        "storage": configuration.changed(settings.storage, what, kms_key=given.kms_key),
+        "training": _training(given, settings.training, what),
+    }
+    return settings.model_copy(update=sections)
+
+
+def _training(given: argparse.Namespace, settings: Training, what: str) -> Training:
+    """Lay the options over their section; --max-runtime alone leaves the time to wait for machines as is."""
     wait = given.max_wait
     if given.max_runtime and not wait:
         wait = given.max_runtime + max(0, settings.max_wait_seconds - settings.max_runtime_seconds)
     return configuration.changed(
         settings,
-        "a job on AWS",
+        what,
         instance_type=given.instance_type,
         instances=given.instances,
         volume_gb=given.volume_gb,

@@ -55,7 +55,7 @@ def parse(parser: argparse.ArgumentParser, line: Sequence[str] | None = None) ->
         if others := given - _BESIDE[start] - {start}:
             flags = arguments.flags(parser, others)
             raise SettingsError(f"--{start} excludes {flags}: the request is there already")
-    aws_arguments.refuse_elsewhere(parser, values)
+    aws_arguments.refuse_elsewhere(parser, values, given)
     if values.storage and values.backend == AWS:
         raise SettingsError(
             f"--storage is for a search on this machine: with --backend {AWS} SageMaker keeps it"

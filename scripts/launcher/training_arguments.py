@@ -36,7 +36,7 @@ def parse(parser: argparse.ArgumentParser, line: Sequence[str] | None = None) ->
         raise SettingsError("--data is needed: a folder with train/, valid/ and test/, or its s3:// URI")
     if values.backend == AWS and "output" in given:
         raise SettingsError("--output is a folder of this machine: on AWS results go to --s3-output")
-    aws_arguments.refuse_elsewhere(parser, values)
+    aws_arguments.refuse_elsewhere(parser, values, given)
     return values
 
 

@@ -24,7 +24,7 @@ from botocore.validate import ParamValidator
 ROOT = Path(__file__).parents[3]
 GOLDEN = ROOT / "tests/golden"
 CASES = sorted(GOLDEN.glob("*/*.json"))
-SCRIPTS = sorted(folder.name for folder in GOLDEN.iterdir() if folder.is_dir())
+SCRIPTS = sorted({case.parent.name for case in CASES})
 # Of these services the scripts send requests; an operation's name is enough to tell which.
 SERVICES = (
     "sagemaker",

@@ -108,6 +108,7 @@ def test_what_lies_on_this_machine_is_refused_for_a_search_on_aws(kept: Path, tm
         ),
         (["--s3-output", "s3://bucket/out", "--backend", "process"], "--s3-output: only --backend aws"),
         (["--no-spot"], "--spot: only --backend aws takes this"),
+        (["--settings", "mine.toml"], "--settings: only --backend aws takes this"),
         (["--backend", "aws", "--storage", "sqlite://"], "--storage is for a search on this machine"),
     ],
 )
