@@ -37,6 +37,7 @@ from launcher.requests import Request
 
 AWS = "aws"
 OPERATION = "CreateTransformJob"
+ON_AWS = {"settings", "instance_type", "instances", "attach", "stop"}
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -60,7 +61,9 @@ def parse_arguments() -> argparse.Namespace:
     start.add_argument("--stop", metavar="NAME", help="stop a job")
     parser.add_argument("--dry-run", action="store_true", help="print the requests and do nothing")
     found, given = command.parse_given(parser)
-    if found.backend == AWS and "serve_image" not in given:
+    if found.backend != AWS:
+        command.refuse(parser, given & ON_AWS, f"only with --backend {AWS}")
+    elif "serve_image" not in given:
         found.serve_image = None  # the account's own
     return found
 
@@ -90,8 +93,8 @@ def main() -> int:
 
 def here(arguments: argparse.Namespace) -> int:
     """Carry the request out with an endpoint on this machine."""
-    if arguments.attach or arguments.stop or "://" in needed(arguments):
-        raise SettingsError(f"--attach, --stop and s3:// are for --backend {AWS}")
+    if "://" in needed(arguments):
+        raise SettingsError(f"{arguments.source} is for --backend {AWS}: here it takes a FOLDER")
     folder, name, model = Path(arguments.source), name_of(arguments), Path(arguments.model)
     output = Path(arguments.output or f"runs/{name}")
     job = transform_requests.transform_job(

@@ -40,7 +40,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--instance-type", action="append", default=[], metavar="TYPE", help="with --refresh: add; repeatable"
     )
-    return parser.parse_args()
+    found, given = command.parse_given(parser)
+    if not (found.refresh or found.job or found.endpoint):
+        command.refuse(parser, given & {"settings"}, "only --refresh, --job and --endpoint ask AWS")
+    return found
 
 
 def main() -> int:

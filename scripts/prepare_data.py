@@ -54,7 +54,10 @@ def parse_arguments() -> argparse.Namespace:
     )
     command.add_settings(sent)
     parser.add_argument("--dry-run", action="store_true", help="say what --upload would do, and do nothing")
-    return parser.parse_args()
+    found, given = command.parse_given(parser)
+    if not found.upload:
+        command.refuse(parser, given & {"to", "settings", "dry_run"}, "only with --upload")
+    return found
 
 
 def main() -> int:

@@ -33,8 +33,10 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--tag", help="the tag there; default: in ECR the settings', elsewhere latest")
     command.add_settings(parser)
-    parser.set_defaults(dry_run=False)  # the account has to be known
-    return parser.parse_args()
+    found, given = command.parse_given(parser)
+    if not ecr.is_ecr(found.registry):
+        command.refuse(parser, given & {"settings"}, "only ECR is the account's")
+    return found
 
 
 def main() -> int:

@@ -39,8 +39,8 @@ def add(to: argparse.ArgumentParser) -> None:
 def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     """Read the command line; raises SettingsError for options that do not go together."""
     found, given = arguments.parse_given(parser, needed=["."])
-    if not found.endpoint_name and (others := given & _ON_SAGEMAKER):
-        raise SettingsError(f"{arguments.flags(parser, others)}: only with --endpoint-name")
+    if not found.endpoint_name:
+        arguments.refuse(parser, given & _ON_SAGEMAKER, "only with --endpoint-name")
     for name in _EXCLUDED.keys() & given:
         if others := given & _EXCLUDED[name]:
             both = f"{arguments.flags(parser, [name])} and {arguments.flags(parser, others)}"

@@ -133,7 +133,10 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     """Read the command line; raises SettingsError for options that do not go together."""
     found, given = arguments.parse_given(parser)
     if found.backend != AWS:
-        _refuse(parser, "--backend docker and process", given - _HERE - _EVERYWHERE)
+        others = given - _HERE - _EVERYWHERE
+        arguments.refuse(
+            parser, others, f"only with --backend {AWS}; this machine serves one --model at a time"
+        )
         return found
     _refuse(parser, f"--backend {AWS}", given & _HERE)
     for start in _BESIDE.keys() & given:

@@ -96,7 +96,8 @@ def test_the_csv_has_as_many_columns_as_the_longest_answer_and_quotes_names() ->
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["s3://bucket/photos"], "--attach, --stop and s3:// are for --backend aws"),
+        (["s3://bucket/photos"], "s3://bucket/photos is for --backend aws: here it takes a FOLDER"),
+        (["a", "--instances", "2"], "--instances: only with --backend aws"),
         ([], "the photographs are needed"),
         (["nowhere"], "nowhere does not exist"),
         (["."], "no pictures in ."),

@@ -20,9 +20,9 @@ MODEL = str(Path(__file__).parents[2] / "golden/model.tar.gz")
     [
         (
             "--backend process --serverless",
-            "--backend docker and process and --serverless do not go together",
+            "--serverless: only with --backend aws; this machine serves one --model at a time",
         ),
-        ("--backend docker --variant A=a --canary 5", "process and --canary, --variant do not go together"),
+        ("--backend docker --variant A=a --canary 5", "--canary, --variant: only with --backend aws"),
         ("--backend aws --port 80", "--backend aws and --port do not go together"),
         ("--backend aws --memory 2g", "--backend aws and --memory do not go together"),
         ("--backend aws --serverless --capture 5", "--serverless and --capture do not go together"),
