@@ -52,7 +52,13 @@ def predict_fn(data: list[Item | RequestError], model: Model, context: Any) -> A
                 raise_only(views)
         with stage("infer"):
             outcomes = model.infer(views, explain=explain, tta=options.tta)
-    return Answer(outcomes, model.artifact.classes, version=model.version, top_k=options.top_k)
+    return Answer(
+        outcomes,
+        model.artifact.classes,
+        version=model.version,
+        top_k=options.top_k,
+        probabilities=options.probabilities,
+    )
 
 
 def output_fn(prediction: Answer, accept: str | None) -> tuple[bytes, str]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from predictor.artifact import BreedClass
 from predictor.codecs import JSON, JSON_LINES, NPY, NotAcceptableError, RequestError
-from predictor.engine import Logits
+from predictor.engine import Logits, softmax
 from predictor.explanation import Explanation
 from predictor.npy import write_npy
 from predictor.ranking import Guess, rank
@@ -44,9 +44,10 @@ class Answer:
     classes: Sequence[BreedClass]
     version: str  # of the model
     top_k: int
+    probabilities: bool = False  # of all classes as well
 
     def predictions(self) -> list[dict[str, object]]:
-        """`{"top": […]}`, perhaps with `"explanation"`, or `{"error": {…}}` of each picture."""
+        """`{"top": […]}`, perhaps with more that was asked for, or `{"error": {…}}` of each picture."""
         return [
             {"error": {"code": each.code, "message": str(each)}}
             if isinstance(each, RequestError)
@@ -58,6 +59,8 @@ class Answer:
         prediction: dict[str, object] = {"top": [vars(guess) for guess in self.guesses(inferred)]}
         if inferred.explanation:
             prediction["explanation"] = inferred.explanation.as_dict()
+        if self.probabilities:
+            prediction["probabilities"] = softmax(inferred.logits).tolist()
         return prediction
 
     def guesses(self, inferred: Inferred) -> list[Guess]:

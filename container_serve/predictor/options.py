@@ -16,11 +16,12 @@ _TRUTHS = {"true": True, "false": False}
 
 @dataclass(frozen=True)
 class Options:
-    """How a request is answered: so many classes of each picture; why the first; with its mirror image."""
+    """How a request is answered: how many classes, why the first, with its mirror image, how likely each."""
 
     top_k: int = 5
     explain: bool = False
     tta: bool = False
+    probabilities: bool = False
 
     @classmethod
     def from_header(cls, text: str | None) -> "Options":
@@ -35,24 +36,25 @@ class Options:
                 continue
             if name not in _READERS:
                 raise RequestError(f"there is no option {name[:40]!r}; there are {', '.join(_READERS)}")
-            options = replace(options, **{name: _READERS[name](value)})
+            options = replace(options, **{name: _READERS[name](name, value)})
         return options
 
 
-def _read_count(text: str) -> int:
+def _read_count(name: str, text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 6 and int(text) > 0):
-        raise RequestError("top_k must be a whole number from 1")
+        raise RequestError(f"{name} must be a whole number from 1")
     return int(text)
 
 
-def _read_truth(text: str) -> bool:
+def _read_truth(name: str, text: str) -> bool:
     if text.lower() not in _TRUTHS:
-        raise RequestError("explain and tta must be true or false")
+        raise RequestError(f"{name} must be true or false")
     return _TRUTHS[text.lower()]
 
 
-_READERS: dict[str, Callable[[str], Any]] = {
+_READERS: dict[str, Callable[[str, str], Any]] = {
     "top_k": _read_count,
     "explain": _read_truth,
     "tta": _read_truth,
+    "probabilities": _read_truth,
 }

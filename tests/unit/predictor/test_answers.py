@@ -18,9 +18,9 @@ LOGITS = np.array([0, 1, 2, 3, 4, 5, 6], np.float32)
 TWO_OF_THREE = (LOGITS, RequestError("picture 1: the picture is damaged, or cut off"), -LOGITS)
 
 
-def _answer(*outcomes: np.ndarray | RequestError, top_k: int = 5) -> Answer:
+def _answer(*outcomes: np.ndarray | RequestError, top_k: int = 5, probabilities: bool = False) -> Answer:
     inferred = [each if isinstance(each, RequestError) else Inferred(each) for each in outcomes]
-    return Answer(inferred, CLASSES, version="0123456789ab", top_k=top_k)
+    return Answer(inferred, CLASSES, version="0123456789ab", top_k=top_k, probabilities=probabilities)
 
 
 @pytest.mark.parametrize(
@@ -83,6 +83,21 @@ def test_each_picture_has_its_own_answer_or_error() -> None:
         "error": {"code": "bad_request", "message": "picture 1: the picture is damaged, or cut off"}
     }
     assert predictions[2]["top"][0]["name"] == "001.Breed"
+
+
+@pytest.mark.parametrize("accept", ["application/json", "application/jsonlines"])
+def test_all_probabilities_stand_in_the_order_of_the_classes_where_they_are_asked_for(accept: str) -> None:
+    body, _ = encode_answer(_answer(LOGITS, top_k=1, probabilities=True), accept)
+    prediction = json.loads(body)
+    (prediction,) = prediction.get("predictions", [prediction])
+    expected = np.exp(LOGITS) / np.exp(LOGITS).sum()
+    assert prediction["probabilities"] == pytest.approx(expected.tolist(), rel=1e-6)
+    assert prediction["probabilities"][-1] == prediction["top"][0]["probability"]
+
+
+def test_nobody_who_did_not_ask_for_all_probabilities_gets_them() -> None:
+    (prediction,) = json.loads(encode_answer(_answer(LOGITS), None)[0])["predictions"]
+    assert list(prediction) == ["top"]
 
 
 def test_json_lines_hold_the_predictions_of_the_json_answer() -> None:
