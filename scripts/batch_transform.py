@@ -17,6 +17,7 @@ from pathlib import Path
 
 from launcher import arguments as command
 from launcher import (
+    aws_job,
     aws_transform,
     backends,
     batch,
@@ -28,7 +29,7 @@ from launcher import (
     transform_requests,
 )
 from launcher.account import Account
-from launcher.aws_transform import AwsTransform
+from launcher.aws_model_job import AwsModelJob
 from launcher.command_line import tell
 from launcher.endpoint import EndpointClient
 from launcher.errors import SettingsError
@@ -75,10 +76,10 @@ def main() -> int:
         return here(arguments)
     account = command.account_of(arguments)
     if arguments.stop:
-        ended = AwsTransform(arguments.stop, account).stop()
+        ended = AwsModelJob(aws_job.TRANSFORM, arguments.stop, account).stop()
         tell(f"it had ended: {ended}" if ended else f"stopping: --attach {arguments.stop} shows how it ends")
         return 0
-    job = AwsTransform(arguments.attach or name_of(arguments), account)
+    job = AwsModelJob(aws_job.TRANSFORM, arguments.attach or name_of(arguments), account)
     if not arguments.attach:
         model, request = requests_of(arguments, job.name, account)
         if arguments.dry_run:

@@ -84,7 +84,7 @@ class Account:
     def image(self, kind: Literal["train", "serve"]) -> str:
         """Return the full name of an image in ECR."""
         repository = getattr(self.settings.images, kind)
-        return f"{self.id}.dkr.ecr.{self.region}.{self._domain}/{repository}:{self.tag}"
+        return f"{self.id}.dkr.ecr.{self.region}.{aws.domain(self.region)}/{repository}:{self.tag}"
 
     @cached_property
     def tag(self) -> str:
@@ -96,10 +96,6 @@ class Account:
         return (
             f"arn:{self.partition}:{service}:{self.region if region is None else region}:{self.id}:{resource}"
         )
-
-    @property
-    def _domain(self) -> str:
-        return "amazonaws.com.cn" if self.region.startswith("cn-") else "amazonaws.com"
 
     @property
     def vpc(self) -> Request | None:

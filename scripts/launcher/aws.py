@@ -40,6 +40,11 @@ def region() -> str:
         return found
 
 
+def domain(region: str) -> str:
+    """Return how the names of a region's services end."""
+    return "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+
+
 def _known_region() -> str:
     try:
         return os.environ.get("AWS_REGION") or boto3.Session().region_name or ""
@@ -82,4 +87,6 @@ def _is_missing(error: ClientError) -> bool:
     named = code in {"ValidationException", "ValidationError"} and re.search(
         r"could not find|not found", message, re.IGNORECASE
     )
-    return bool(named) or code == "404" or code.startswith(("ResourceNotFound", "ObjectNotFound"))
+    return (
+        bool(named) or code in {"404", "NoSuchKey"} or code.startswith(("ResourceNotFound", "ObjectNotFound"))
+    )

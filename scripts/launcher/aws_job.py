@@ -1,6 +1,6 @@
 """A job on SageMaker, of whatever kind: started, described, stopped, and never left running unmentioned.
 
-Called by `aws_training`, `aws_transform` and `aws_search`. A job runs there whether it is followed or not.
+Called by `aws_training`, `aws_model_job` and `aws_search`. A job runs there whether it is followed or not.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +25,13 @@ class Kind:
     noun: str
     api: str
 
+    @property
+    def log_group(self) -> str:
+        """Where all jobs of the kind log; the names of their streams begin with the job's."""
+        return f"/aws/sagemaker/{self.api}s"
 
+
+PROCESSING = Kind("processing job", "processing_job", "ProcessingJob")
 TRAINING = Kind("training job", "training_job", "TrainingJob")
 TRANSFORM = Kind("batch transform job", "transform_job", "TransformJob")
 SEARCH = Kind("search", "hyper_parameter_tuning_job", "HyperParameterTuningJob")

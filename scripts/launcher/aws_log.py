@@ -1,9 +1,10 @@
 """Logs in CloudWatch: as they grow, and how they end, for people whose work has failed.
 
-Called by `aws_training` and `aws_curves`, and by `aws_endpoint` and `aws_transform`.
+Called by `aws_training` and `aws_curves`, and by `aws_endpoint` and `aws_model_job`.
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +48,18 @@ class Tail:
     client: Any
     _since: int = 0
     _seen: set[str] = field(default_factory=set)
+    _refused: bool = False
+
+    def lines(self, say: Callable[[str], None]) -> list[tuple[str, str]]:
+        """Read as `read` does; a log that may not be read is said once, and is none from then on."""
+        if self._refused:
+            return []
+        try:
+            return self.read()
+        except SettingsError as error:  # another identity may start jobs than read logs
+            self._refused = True
+            say(f"the log is not shown: {error}")
+            return []
 
     def read(self) -> list[tuple[str, str]]:
         """Return the streams' names and lines that were not read before; none where there is no log yet.

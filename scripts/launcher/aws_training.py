@@ -11,7 +11,6 @@ from launcher import aws_errors, aws_job, aws_log, charges, costs, prices, waiti
 from launcher.account import Account
 from launcher.aws_job import ENDED, AwsJob
 from launcher.aws_log import Tail
-from launcher.errors import SettingsError
 from launcher.jobs import JobFailed, JobStopped
 from launcher.requests import Request
 from launcher.training_view import View
@@ -33,7 +32,7 @@ class AwsTraining(AwsJob):
     def __init__(self, name: str, account: Account, say: Say) -> None:
         super().__init__(aws_job.TRAINING, name, account)
         self._say = say
-        self._log: Tail | None = Tail(aws_log.TRAINING, f"{name}/", account.client("logs"))
+        self._log = Tail(aws_log.TRAINING, f"{name}/", account.client("logs"))
 
     def follow(self, view: View) -> dict[str, Any]:
         """Show what happens until the job has ended; returns how it is then."""
@@ -48,14 +47,7 @@ class AwsTraining(AwsJob):
 
     def _lines(self, description: Mapping[str, Any]) -> Sequence[str]:
         """Return the new lines of its log, those of several hosts with their names in front."""
-        if self._log is None:
-            return []
-        try:
-            found = self._log.read()
-        except SettingsError as error:  # another identity may start jobs than read logs
-            self._log = None
-            self._say(f"the log is not shown: {error}")
-            return []
+        found = self._log.lines(self._say)
         if description["ResourceConfig"].get("InstanceCount", 1) == 1:
             return [line for _, line in found]
         hosts = (stream.removeprefix(f"{self.name}/").rpartition("-")[0] for stream, _ in found)

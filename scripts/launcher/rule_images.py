@@ -3,6 +3,7 @@
 Copied from `image_uri_config/debugger.json` of the SageMaker SDK 2.257.7 (the same in 3.27.0), 2026-11-23.
 """
 
+from launcher import aws
 from launcher.errors import SettingsError
 
 REPOSITORY, TAG = "sagemaker-debugger-rules", "latest"
@@ -41,5 +42,4 @@ def rule_image(region: str) -> str:
             f"SageMaker Debugger has no managed rules in {region}: leave --managed-rules out "
             "(the training job runs its own rules anywhere)"
         )
-    domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
-    return f"{ACCOUNTS[region]}.dkr.ecr.{region}.{domain}/{REPOSITORY}:{TAG}"
+    return f"{ACCOUNTS[region]}.dkr.ecr.{region}.{aws.domain(region)}/{REPOSITORY}:{TAG}"

@@ -9,47 +9,12 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from cloud import Answer, Call, Cloud, error
+from cloud import Cloud, error
+from job_life import STARTED, JobLife
 
 ROOT = Path(__file__).parents[2]
 BUCKET = "dog-breeds-123456789012-eu-central-1"
 NAME = "dogs-batch"
-STARTED = 1_795_000_000
-
-
-class Job:
-    """Is in progress for some looks, then has ended; `found` is what it has found of the pictures."""
-
-    def __init__(self, cloud: Cloud, *ending: str, looks: int = 2, reason: str = "") -> None:
-        self.looks, self.ending, self.reason = looks, ending[0] if ending else "Completed", reason
-        self.request: dict[str, Any] = {}
-        cloud.replies |= {
-            "sagemaker:CreateTransformJob": self.create,
-            "sagemaker:DescribeTransformJob": self.describe,
-            "sagemaker:StopTransformJob": self.stop,
-        }
-
-    def create(self, call: Call) -> Answer:
-        self.request = call.parameters
-        return Answer(
-            {"TransformJobArn": f"arn:aws:sagemaker:eu-central-1:123456789012:transform-job/{NAME}"}
-        )
-
-    def describe(self, _: Call) -> Answer:
-        if not self.request:
-            return error("ValidationException", f"Could not find requested job with name: {NAME}")
-        self.looks -= 1
-        status = "InProgress" if self.looks >= 0 else self.ending
-        reason = {"FailureReason": self.reason} if self.reason and self.looks < 0 else {}
-        return Answer(
-            self.request
-            | {"TransformJobStatus": status, "CreationTime": STARTED, "TransformJobArn": "arn:x"}
-            | reason
-        )
-
-    def stop(self, _: Call) -> Answer:
-        self.ending, self.looks = "Stopped", 0
-        return Answer({})
 
 
 @pytest.fixture
@@ -82,7 +47,7 @@ def models() -> list[str]:
 def test_the_answers_are_joined_with_the_pictures_names_and_nothing_else_is_left(
     bucket: Any, cloud: Cloud, place: str
 ) -> None:
-    Job(cloud)
+    JobLife(cloud, "TransformJob", NAME)
     for name, answer in {"b/2.jpg": b"bad_request,no picture\n", "a 1.jpg": b",Akita,0.9\n"}.items():
         bucket.put_object(Bucket=BUCKET, Key=f"predictions/{NAME}/{place}{name}.out", Body=answer)
 
@@ -102,7 +67,9 @@ def test_the_answers_are_joined_with_the_pictures_names_and_nothing_else_is_left
 
 
 def test_a_job_that_fails_says_its_reason_first_then_its_log(cloud: Cloud) -> None:
-    Job(cloud, "Failed", reason="ClientError: See job logs for more information")
+    JobLife(
+        cloud, "TransformJob", NAME, ending="Failed", reason="ClientError: See job logs for more information"
+    )
     logs = boto3.client("logs")
     group, stream = "/aws/sagemaker/TransformJobs", f"{NAME}/i-1"
     logs.create_log_group(logGroupName=group)
@@ -125,7 +92,7 @@ def test_a_job_that_fails_says_its_reason_first_then_its_log(cloud: Cloud) -> No
 
 
 def test_after_ctrl_c_the_job_runs_on_and_is_attached_to_and_stopped(bucket: Any, cloud: Cloud) -> None:
-    job = Job(cloud, looks=10_000)
+    job = JobLife(cloud, "TransformJob", NAME, looks=10_000)
     running = start()
     assert running.stderr is not None
     for line in running.stderr:
@@ -143,6 +110,7 @@ def test_after_ctrl_c_the_job_runs_on_and_is_attached_to_and_stopped(bucket: Any
     attached = transform("--attach", NAME)
     _, err = attached.communicate(timeout=120)
 
+    assert {"sagemaker:DescribeTransformJob", "sagemaker:StopTransformJob"} <= cloud.actions
     assert job.ending == "Stopped"
     assert attached.returncode == 1
     assert f"the batch transform job {NAME}: Stopped" in err
@@ -150,7 +118,7 @@ def test_after_ctrl_c_the_job_runs_on_and_is_attached_to_and_stopped(bucket: Any
 
 
 def test_a_name_that_is_taken_or_not_there_is_said_and_a_refused_job_leaves_no_model(cloud: Cloud) -> None:
-    Job(cloud)
+    JobLife(cloud, "TransformJob", NAME)
     missing = transform("--attach", NAME)
     _, err = missing.communicate(timeout=120)
     assert (missing.returncode, err.splitlines()[0]) == (
