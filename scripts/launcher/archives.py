@@ -1,7 +1,7 @@
 """model.tar.gz, packed after a training job and unpacked before serving; a job's output.tar.gz.
 
-Called by `launcher.jobs`, `launcher.hosting` and `launcher.job_output`. An archive may come from anywhere,
-so nothing in it is believed: Python 3.11.2, which Debian 12 ships, has no extraction filters yet.
+Called by `jobs`, `hosting`, `job_output` and `model_source` of the launcher. An archive may come from
+anywhere, so nothing in it is believed: Python 3.11.2, which Debian 12 ships, has no extraction filters yet.
 """
 
 import gzip
@@ -18,6 +18,7 @@ from launcher.errors import WorkFailed
 
 MAX_BYTES = 8 * 1024**3
 MAX_MEMBERS = 10_000
+MAX_READ_BYTES = 16 * 1024**2  # of a file that is held in memory
 MAX_NAME_BYTES = 64 * 1024
 
 
@@ -79,6 +80,22 @@ def unpack(
             _extract(tar, folder, max_bytes, max_members)
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise WorkFailed(f"{archive} is not a whole {archive.name}: {error}") from None
+
+
+def read(stream: IO[bytes], name: str) -> bytes:
+    """Return one file of an archive that comes as a stream, which is read no further than that.
+
+    Raises WorkFailed where there is none of the name, and for an archive that is broken.
+    """
+    try:
+        with tarfile.open(fileobj=stream, mode="r|gz", tarinfo=_Header) as tar:
+            for member in tar:
+                source = tar.extractfile(member) if member.name == name else None
+                if source is not None:
+                    return source.read(MAX_READ_BYTES)
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise WorkFailed(f"the archive that should have {name} is not a whole one: {error}") from None
+    raise WorkFailed(f"there is no {name} in the archive")
 
 
 def _extract(tar: tarfile.TarFile, folder: Path, max_bytes: int, max_members: int) -> None:

@@ -4,11 +4,13 @@ Called by `arguments.show` for every --dry-run, by `scripts/costs.py` and by `ch
 `prices`; what is a few cents in any case (logs, requests to S3, a few GB stored) is left out.
 """
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from launcher.clarify_requests import ANALYSIS
 from launcher.prices import MONTH_HOURS, Prices
 from launcher.requests import Request
 
@@ -75,7 +77,9 @@ def of(operations: Operations, prices: Prices) -> list[Cost]:
     limits = dict(_scaling_limits(operations))
     found: list[Cost] = []
     for operation, request in operations:
-        if operation == "CreateEndpointConfig":
+        if operation == "PutObject":
+            found += _shadow_endpoint(request, operations, prices)
+        elif operation == "CreateEndpointConfig":
             found.append(_endpoint(request, _scaled(operations, request, limits), prices))
         elif operation in _JOBS:
             found.append(_JOBS[operation](request, prices))
@@ -182,6 +186,18 @@ def _processing(request: Request, prices: Prices) -> Cost:
         machines.hourly(prices),
         hours=seconds / 3600,
     )
+
+
+def _shadow_endpoint(request: Request, operations: Operations, prices: Prices) -> list[Cost]:
+    """What Clarify starts by itself to ask a model, as its configuration says: while its job runs at most."""
+    if not request["Key"].endswith(f"/{ANALYSIS}"):
+        return []
+    predictor = json.loads(request["Body"])["predictor"]
+    machines = _Machines(predictor["instance_type"], predictor["initial_instance_count"])
+    jobs = [_processing(each, prices) for name, each in operations if name == "CreateProcessingJob"]
+    hours = max((job.hours or 0 for job in jobs), default=_DAY / 3600)
+    detail = f"{machines.shown(prices)}, as long as the job"
+    return [Cost("the job's own endpoint", detail, machines.hourly(prices), hours=hours)]
 
 
 _JOBS = {

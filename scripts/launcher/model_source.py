@@ -1,14 +1,16 @@
 """Where a model that is to be served on SageMaker comes from: this machine, S3, or a training job there.
 
-Called by deploy.py. An archive of this machine is sent to the project's bucket under its SHA-256, so that the
-same model is sent once.
+Called by deploy.py, batch_transform.py and explain.py. An archive of this machine is sent to the project's
+bucket under its SHA-256, so that the same model is sent once.
 """
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
-from launcher import aws, downloads, s3_upload
+from launcher import archives, aws, downloads, s3_upload
 from launcher.account import Account
 from launcher.errors import SettingsError
 
@@ -33,13 +35,23 @@ class ModelSource:
             if not re.fullmatch(r"s3://[^/]+/.+", model):
                 raise SettingsError(f"{model}: a model is a file, a job's folder, a job's name or s3://…")
             return model
-        path = Path(model)
-        archive = path / ARCHIVE if path.is_dir() else path
-        if archive.is_file():
+        if (archive := _archive(model)).is_file():
             return self._sent(archive)
         if _JOB.fullmatch(model):
             return self._of_job(model)
         raise SettingsError(f"there is no model at {archive}: train one first (make train), or name another")
+
+    def classes(self, model: str) -> list[str]:
+        """Return what the classes of a model are called, in the order of its answers.
+
+        Raises SettingsError where there is no such model, and WorkFailed for an archive that is none.
+        """
+        if (archive := _archive(model)).is_file():
+            with archive.open("rb") as stream:
+                return _classes(stream)
+        bucket, _, key = self.uri(model).removeprefix("s3://").partition("/")
+        with aws.explained(missing=f"there is no model at s3://{bucket}/{key}"):
+            return _classes(self._account.client("s3").get_object(Bucket=bucket, Key=key)["Body"])
 
     def _sent(self, archive: Path) -> str:
         content = s3_upload.content_of(archive)
@@ -82,3 +94,14 @@ class ModelSource:
         if job["TrainingJobStatus"] != "Completed":
             raise SettingsError(f"the training job {name} has no model: it is {job['TrainingJobStatus']}")
         return str(job["ModelArtifacts"]["S3ModelArtifacts"])
+
+
+def _archive(model: str) -> Path:
+    """Return where the archive of a model of this machine would be."""
+    path = Path(model)
+    return path / ARCHIVE if path.is_dir() else path
+
+
+def _classes(archive: IO[bytes]) -> list[str]:
+    description = json.loads(archives.read(archive, "artifact.json"))
+    return [str(each["label"]) for each in description["classes"]]

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from launcher.account import PROJECT_TAG, Account
+from launcher.clarify_requests import endpoint_prefix
 from launcher.requests import Request
 
 LONGEST = 6144  # characters of a managed policy, white space not counted
@@ -71,6 +72,8 @@ def execution(account: Account) -> Request:
             "*",
             StringLike={"cloudwatch:namespace": "/aws/sagemaker/*"},
         ),
+        _allow("ClarifysModel", ["sagemaker:DescribeModel"], "*", **_has_tag(account)),
+        _allow("ClarifysEndpoint", [f"sagemaker:{each}" for each in _CLARIFYS], *_clarifys(account)),
     ]
     if account.settings.storage.kms_key:
         statements += [
@@ -82,6 +85,17 @@ def execution(account: Account) -> Request:
     return _policy(*statements)
 
 
+# What it takes to make an endpoint for a model, ask it and take it away again, as a Clarify job does.
+_CLARIFYS = [
+    "AddTags",
+    "CreateEndpoint",
+    "CreateEndpointConfig",
+    "DeleteEndpoint",
+    "DeleteEndpointConfig",
+    "DescribeEndpoint",
+    "DescribeEndpointConfig",
+    "InvokeEndpoint",
+]
 # Of a VPC's network interfaces AWS cannot tell beforehand whose they are.
 _NETWORK = [
     "ec2:CreateNetworkInterface",
@@ -130,6 +144,7 @@ _MADE = [
     "CreateEndpointConfig",
     "CreateHyperParameterTuningJob",
     "CreateModel",
+    "CreateProcessingJob",
     "CreateTrainingJob",
     "CreateTransformJob",
 ]
@@ -140,12 +155,14 @@ _USED = [
     "DescribeEndpoint",
     "DescribeEndpointConfig",
     "DescribeHyperParameterTuningJob",
+    "DescribeProcessingJob",
     "DescribeTrainingJob",
     "DescribeTransformJob",
     "InvokeEndpoint",
     "InvokeEndpointAsync",
     "ListTrainingJobsForHyperParameterTuningJob",
     "StopHyperParameterTuningJob",
+    "StopProcessingJob",
     "StopTrainingJob",
     "StopTransformJob",
     "UpdateEndpoint",
@@ -359,6 +376,11 @@ def _dashboards(account: Account) -> list[str]:
 
 def _topics(account: Account) -> str:
     return account.arn("sns", f"{account.settings.project}--*")
+
+
+def _clarifys(account: Account) -> list[str]:
+    prefix = endpoint_prefix(account)
+    return [account.arn("sagemaker", f"{kind}/{prefix}*") for kind in ("endpoint", "endpoint-config")]
 
 
 def _bucket(account: Account) -> str:

@@ -103,6 +103,15 @@ class Endpoint(Section):
         return self
 
 
+class Explain(Section):
+    """What a Clarify job runs on, and how closely it looks."""
+
+    instance_type: InstanceType = "ml.m5.xlarge"
+    max_runtime_seconds: PositiveInt = 7_200
+    samples: PositiveInt = 500
+    segments: PositiveInt = 20
+
+
 class Settings(Section):
     """The whole file."""
 
@@ -115,6 +124,7 @@ class Settings(Section):
     network: Network = Network()
     training: Training = Training()
     endpoint: Endpoint = Endpoint()
+    explain: Explain = Explain()
     tags: dict[str, str] = Field(default_factory=dict)
 
 

@@ -126,6 +126,15 @@ def much_that_runs(cloud: Cloud) -> None:
     )
 
 
+def an_explanation(_: Cloud) -> None:
+    """A model that says its breeds, and what Clarify would have found: moto's job does nothing."""
+    s3 = boto3.client("s3")
+    place = {"LocationConstraint": s3.meta.region_name}
+    s3.create_bucket(Bucket="dogs", CreateBucketConfiguration=place)
+    s3.upload_file(str(ROOT / "tests/golden/two-breeds.tar.gz"), "dogs", "out/third/output/model.tar.gz")
+    s3.put_object(Bucket=BUCKET, Key="explanations/dogs-why/result/report.pdf", Body=b"%PDF")
+
+
 def a_log_that_answers(cloud: Cloud) -> None:
     """Moto's queries do not know the fields of JSON lines."""
     row = [{"field": "since", "value": "2026-11-27 10:00:00.000"}, {"field": "p50", "value": "12"}]
@@ -142,6 +151,7 @@ MEANWHILE: dict[str, Callable[[Cloud], None]] = {
     "Deploying": an_endpoint,
     "A/B": two_variants,
     "Watching": a_log_that_answers,
+    "Why that breed": an_explanation,
     "Look after it": drift,
     "Take it all away": much_that_runs,
 }
@@ -261,6 +271,7 @@ ELSEWHERE = {
     "sagemaker:CreateTransformJob": "test_batch_on_aws.py",
     "sagemaker:DescribeTransformJob": "test_batch_on_aws.py",
     "sagemaker:StopHyperParameterTuningJob": "test_search_on_aws.py",
+    "sagemaker:StopProcessingJob": "test_explain_on_aws.py",
     "sagemaker:StopTrainingJob": "test_training_on_aws.py",
     "sagemaker:StopTransformJob": "test_batch_on_aws.py",
 }

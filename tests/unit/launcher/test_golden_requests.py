@@ -132,6 +132,7 @@ _NOT_IN_REQUESTS: dict[str, set[str]] = {
     "batch_transform": {"--attach", "--stop"},  # of a job that another command has started
     # An endpoint that is not SageMaker's; how many ask at a time, and how answers are shown.
     "invoke": {"--url", "--clients", "--top-k", "--format", "--latency"},
+    "explain": {"--attach", "--stop"},
     "deploy": {"--attach"},  # waits for what another command has sent
     "monitor": {"--open", "--logs", "--hours", "--drift", "--training", "--captured", "--plot"},  # look on
     "launch_training": {"--attach", "--stop"},

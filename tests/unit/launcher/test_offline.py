@@ -1,6 +1,7 @@
 """`make predict`: what it refuses before an engine could make folders of it, and how paths are mounted."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -75,6 +76,49 @@ def test_the_script_says_what_is_missing(tmp_path: Path) -> None:
     assert ran.returncode == 2
     assert "there is no model in" in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+def explain(*arguments: Path | str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, ROOT / "scripts/explain.py", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_explaining_here_is_predict_with_explanations(job: Path, tmp_path: Path) -> None:
+    (tmp_path / "dog.jpg").touch()
+
+    ran = explain(
+        tmp_path / "dog.jpg", "--backend", "process", "--model", job, "--output", "why", "--dry-run"
+    )
+
+    expected = predict_command(
+        "process",
+        image="",
+        job=job,
+        paths=[tmp_path / "dog.jpg"],
+        options=[],
+        terminal=False,
+        explain=Path("why"),
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert shlex.split(ran.stdout) == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["s3://bucket/photos"], "s3:// is for --backend aws"),
+        (
+            ["dog.jpg", "--attach", "dogs-why", "--format", "png"],
+            "--attach, --format: only with --backend aws",
+        ),
+        ([], "the photographs are needed"),
+    ],
+)
+def test_explaining_here_says_what_is_for_aws_and_what_is_needed(arguments: list[str], said: str) -> None:
+    ran = explain(*arguments, "--backend", "process")
+
+    assert ran.returncode == 2
+    assert ran.stderr.startswith(f"error: {said}")
 
 
 def test_explanations_are_written_by_their_owner_into_a_folder_of_the_host(job: Path, tmp_path: Path) -> None:

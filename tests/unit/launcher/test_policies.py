@@ -56,6 +56,14 @@ def test_the_role_can_be_given_to_sagemaker_alone() -> None:
     assert statement["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
 
 
+def test_a_job_may_make_and_ask_the_endpoint_of_an_explanation_and_no_other() -> None:
+    (statement,) = statements(policies.execution(account()), "sagemaker:CreateEndpoint")
+
+    endpoints = "arn:aws:sagemaker:eu-central-1:123456789012:endpoint"
+    assert statement["Resource"] == [f"{endpoints}{kind}/dog-breeds--explain*" for kind in ("", "-config")]
+    assert "sagemaker:InvokeEndpoint" in statement["Action"]
+
+
 def test_a_key_and_a_network_are_there_only_where_they_are_set() -> None:
     without = policies.actions(policies.execution(account()))
     network = {"subnets": ["subnet-1"], "security-groups": ["sg-1"]}

@@ -5,10 +5,14 @@ import io
 import json
 from pathlib import Path
 
+import jmespath
 import numpy as np
 import pytest
 from running_server import RunningServer
 
+from launcher import clarify_requests
+from launcher.account import Account
+from launcher.settings import Settings
 from predictor.codecs import RequestError
 from predictor.engine import softmax
 from predictor.images import load_view
@@ -24,6 +28,7 @@ from predictor.options import Options
         ("top_k=3", Options(top_k=3)),
         (" top_k = 3 ; tta=TRUE ", Options(top_k=3, tta=True)),
         ("tta=false,top_k=1", Options(top_k=1)),
+        ("probabilities=true", Options(probabilities=True)),
         ("c000b4f9-df62-4c85-a0bf-7c525f9104a4", Options()),
         ("a-trace-id,top_k=2", Options(top_k=2)),
     ],
@@ -33,7 +38,7 @@ def test_options_are_read_and_identifiers_are_left_alone(text: str | None, optio
 
 
 @pytest.mark.parametrize(
-    "text", ["top_k=0", "top_k=-1", "top_k=x", "top_k=", "top_k=1e9", "top_k=٣", "tta=1"]
+    "text", ["top_k=0", "top_k=-1", "top_k=x", "top_k=", "top_k=1e9", "top_k=٣", "tta=1", "probabilities=all"]
 )
 def test_a_value_out_of_range_is_refused(text: str) -> None:
     with pytest.raises(RequestError, match=text.partition("=")[0]):
@@ -41,7 +46,7 @@ def test_a_value_out_of_range_is_refused(text: str) -> None:
 
 
 def test_an_unknown_option_is_refused_and_the_known_ones_are_named() -> None:
-    with pytest.raises(RequestError, match="no option 'topk'; there are top_k, explain, tta"):
+    with pytest.raises(RequestError, match="no option 'topk'; there are top_k, explain, tta, probabilities"):
         Options.from_header("topk=3")
 
 
@@ -50,6 +55,21 @@ def test_a_client_chooses_how_many_classes_it_gets(server: RunningServer, jpeg: 
     assert len(answer.json()["predictions"][0]["top"]) == 2
     refused = server.ask(jpeg, Content_Type="image/jpeg", X_Amzn_SageMaker_Custom_Attributes="top_k=all")
     assert (refused.status, refused.json()["error"]["code"]) == (400, "bad_request")
+
+
+def test_what_clarify_sends_is_answered_with_what_it_looks_for(
+    server: RunningServer, base_folder: Path, jpeg: bytes
+) -> None:
+    classes = load_model(base_folder / "model", threads=1).artifact.classes
+    account = Account(Settings(account="123456789012", region="eu-central-1"))
+    labels = [each.label for each in classes]
+    asks = clarify_requests.analysis(account, model="why", classes=labels, form="jpeg")["predictor"]
+    header = {"Accept": asks["accept_type"], "X_Amzn_SageMaker_Custom_Attributes": asks["custom_attributes"]}
+    answer = server.ask(jpeg, Content_Type=asks["content_type"], **header).json()
+    scores = jmespath.search(asks["probability"], answer)
+    assert len(scores) == len(classes)
+    assert sum(scores) == pytest.approx(1)
+    assert classes[scores.index(max(scores))].name == answer["predictions"][0]["top"][0]["name"]
 
 
 def test_with_tta_the_mirror_image_has_its_say(server: RunningServer, base_folder: Path, jpeg: bytes) -> None:
