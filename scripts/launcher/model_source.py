@@ -13,6 +13,7 @@ from typing import IO
 from launcher import archives, aws, downloads, s3_upload
 from launcher.account import Account
 from launcher.errors import SettingsError
+from launcher.sender import Sender
 
 ARCHIVE = "output/model.tar.gz"  # below a job's folder
 _JOB = re.compile(r"[A-Za-z0-9](-*[A-Za-z0-9]){0,62}")
@@ -67,12 +68,12 @@ class ModelSource:
                 return uri
             with downloads.byte_progress() as progress:
                 task = progress.add_task(archive.name, total=content.size)
-                client.upload_file(
-                    str(archive),
+                Sender(client).send(
+                    archive,
                     self._account.bucket,
                     key,
-                    ExtraArgs=s3_upload.encryption(self._account.settings.storage.kms_key),
-                    Callback=lambda count: progress.advance(task, count),
+                    s3_upload.encryption(self._account.settings.storage.kms_key),
+                    lambda count: progress.advance(task, count),
                 )
         self._say(f"{archive} is now {uri}")
         return uri

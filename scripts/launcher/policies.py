@@ -117,7 +117,7 @@ def operator(account: Account) -> Request:
         _allow("Tag", ["sagemaker:AddTags"], "*", StringEquals={"sagemaker:TaggingAction": _MADE}),
         _allow("UseTagged", [f"sagemaker:{each}" for each in _USED], "*", **_has_tag(account)),
         _pass_role(account),
-        _allow("Files", ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"], f"{_bucket(account)}/*"),
+        _allow("Files", [f"s3:{each}" for each in _FILES], f"{_bucket(account)}/*"),
         _allow("Bucket", ["s3:ListBucket"], _bucket(account)),
         _allow("Registry", ["ecr:GetAuthorizationToken"], "*"),
         _allow("Images", _PUSH, *_repositories(account)),
@@ -167,6 +167,7 @@ _USED = [
     "StopTransformJob",
     "UpdateEndpoint",
 ]
+_FILES = ["AbortMultipartUpload", "DeleteObject", "GetObject", "PutObject"]
 _SCALING_STARTED = [
     "application-autoscaling:RegisterScalableTarget",
     "application-autoscaling:TagResource",

@@ -14,9 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from launcher import aws, downloads
+from launcher import downloads
 from launcher.errors import WorkFailed
+from launcher.requests import Request
 from launcher.s3 import THREADS, Prefix
+from launcher.sender import PARTS_FROM, Sender
 
 MANIFEST = "manifest.json"
 SAVE_SECONDS = 5.0  # what a killed run sends again
@@ -28,6 +30,10 @@ class Content:
 
     size: int
     sha256: str
+
+    def __str__(self) -> str:
+        """As --dry-run shows it."""
+        return f"{self.size:,} bytes"
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,7 @@ class Copy:
     def __init__(self, prefix: Prefix, encryption: Mapping[str, str] | None = None) -> None:
         self.prefix = prefix
         self._extra = {"ChecksumAlgorithm": "SHA256"} | dict(encryption or {})
+        self._sender = Sender(prefix.client)
 
     def plan(self, folder: Path, files: Iterable[str]) -> Plan:
         """Compare the files of a folder, relative to it, with what lies there."""
@@ -73,6 +80,21 @@ class Copy:
     def _known(self) -> dict[str, Content]:
         manifest = self.prefix.read(MANIFEST)
         return {name: Content(**each) for name, each in json.loads(manifest or "{}").get("files", {}).items()}
+
+    def operations(self, plan: Plan) -> list[tuple[str, Request]]:
+        """Return what is sent, as `arguments.show` takes it; of a large file not its parts."""
+        sent = [self._sending(name, content) for name, content in plan.send.items()]
+        removed = [("DeleteObjects", request) for request in self.prefix.removals(plan.remove)]
+        manifest = _manifest({**plan.keep, **plan.send}, complete=True)
+        return [*sent, *removed, ("PutObject", self._place(MANIFEST) | {"Body": manifest})]
+
+    def _sending(self, name: str, content: Content) -> tuple[str, Request]:
+        if content.size >= PARTS_FROM:
+            return "CreateMultipartUpload", self._place(name)
+        return "PutObject", self._place(name) | {"Body": content}
+
+    def _place(self, name: str) -> Request:
+        return {"Bucket": self.prefix.bucket, "Key": self.prefix.key(name), **self._extra}
 
     def carry_out(self, plan: Plan, folder: Path) -> None:
         """Send, remove, and write the manifest; whatever ends it early, the next run goes on from there.
@@ -105,10 +127,7 @@ class Copy:
                 raise
 
     def _send(self, file: Path, name: str, content: Content) -> None:
-        with aws.explained():
-            self.prefix.client.upload_file(
-                str(file), self.prefix.bucket, self.prefix.key(name), ExtraArgs=self._extra
-            )
+        self._sender.send(file, self.prefix.bucket, self.prefix.key(name), self._extra)
         if content_of(file) != content:
             raise WorkFailed(f"{file} was changed while it was sent: run the same command again")
 
@@ -129,9 +148,12 @@ class Copy:
             self._saved_at = time.monotonic()
 
     def _save(self, there: Mapping[str, Content], *, complete: bool) -> None:
-        files = {name: asdict(there[name]) for name in sorted(there)}
-        body = json.dumps({"complete": complete, "files": files}, indent=1).encode()
-        self.prefix.write(MANIFEST, body, self._extra)
+        self.prefix.write(MANIFEST, _manifest(there, complete=complete), self._extra)
+
+
+def _manifest(there: Mapping[str, Content], *, complete: bool) -> bytes:
+    files = {name: asdict(there[name]) for name in sorted(there)}
+    return json.dumps({"complete": complete, "files": files}, indent=1).encode()
 
 
 def contents(folder: Path, files: Iterable[str]) -> dict[str, Content]:

@@ -1,5 +1,6 @@
 """deploy.py against an account on this machine: from a model to an endpoint, and back to nothing."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -12,10 +13,12 @@ from typing import Any
 import boto3
 import pytest
 import script
+from botocore.config import Config
 from cloud import Answer, Call, Cloud, CutError, error, times
 from endpoint_life import EndpointLife
 from script import Ended
 
+from launcher import aws
 from launcher.requests import operation_shape
 
 ROOT = Path(__file__).parents[2]
@@ -332,6 +335,89 @@ def test_ctrl_c_before_anything_costs_leaves_nothing(
     assert process.returncode == 130
     assert said.splitlines()[-1] == "stopped by Ctrl-C"
     assert left(cloud, life) == []
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> str:
+    """An archive that is sent in three parts."""
+    archive = tmp_path / "model.tar.gz"
+    archive.write_bytes(os.urandom(17_000_000))
+    return str(archive)
+
+
+def unfinished() -> list[str]:
+    """The IDs of the uploads that were begun and neither finished nor aborted."""
+    listed = boto3.client("s3").list_multipart_uploads(Bucket=BUCKET)
+    return [each["UploadId"] for each in listed.get("Uploads", [])]
+
+
+@pytest.mark.usefixtures("life")
+@pytest.mark.parametrize("may_abort", [True, False], ids=["aborted", "named"])
+def test_ctrl_c_in_the_middle_of_an_upload_leaves_nothing_or_names_it(
+    cloud: Cloud, large: str, started: Callable[..., subprocess.Popen[str]], may_abort: bool
+) -> None:
+    begun, asked, go_on = iter([True]), threading.Event(), threading.Event()
+
+    def linger(_: Call) -> Answer | None:
+        if next(begun, False):  # the first begins the upload, the others are its parts
+            return None
+        asked.set()
+        go_on.wait(120)
+        return Answer(b"", 400)
+
+    cloud.replies["s3:PutObject"] = linger
+    if not may_abort:
+        cloud.replies["s3:AbortMultipartUpload"] = lambda _: Answer(b"", 403)
+    process = started("--name", "dogs", "--model", large)
+    assert asked.wait(120)
+
+    process.send_signal(signal.SIGINT)
+    go_on.set()
+    _, said = process.communicate(timeout=120)
+
+    assert process.returncode == 130
+    left = unfinished()
+    assert len(left) == (0 if may_abort else 1)
+    named = [line for line in said.splitlines() if "abort-multipart-upload" in line]
+    assert [upload for upload in left if any(f"--upload-id {upload}" in line for line in named)] == left
+    assert len(named) == len(left)
+    assert not cloud.asked("sagemaker:CreateModel")
+
+
+@pytest.mark.usefixtures("life")
+def test_a_network_that_is_cut_in_the_middle_of_an_upload_is_waited_out(cloud: Cloud, large: str) -> None:
+    cuts = times(2, CutError)  # type: ignore[arg-type]
+    begun = iter([True])
+    cloud.replies["s3:PutObject"] = lambda call: None if next(begun, False) else cuts(call)
+
+    done = dogs("--model", large)
+
+    assert done.returncode == 0, done.stderr
+    (model,) = boto3.client("s3").list_objects_v2(Bucket=BUCKET, Prefix="models/")["Contents"]
+    assert model["Size"] == 17_000_000
+    assert unfinished() == []
+
+
+@pytest.mark.usefixtures("life")
+def test_an_upload_that_a_cut_network_ends_is_aborted_and_said(
+    cloud: Cloud, large: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aws, "_CONFIG", aws._CONFIG.merge(Config(retries={"max_attempts": 1})))
+    begun = iter([True])
+
+    def cut(_: Call) -> None:
+        if not next(begun, False):
+            raise CutError
+
+    cloud.replies["s3:PutObject"] = cut
+
+    done = dogs("--model", large)
+
+    assert done.returncode == 1
+    assert "error: AWS cannot be reached: " in done.stderr
+    assert "s3:AbortMultipartUpload" in cloud.actions
+    assert unfinished() == []
+    assert not cloud.asked("sagemaker:CreateModel")
 
 
 def test_a_removal_that_is_cut_off_is_gone_on_with(cloud: Cloud, life: EndpointLife) -> None:
