@@ -25,7 +25,6 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = command.parser(__doc__)
     command.add_settings(parser)
-    parser.set_defaults(dry_run=False)
     parser.add_argument("--prices", type=Path, default=prices.DEFAULT_FILE, metavar="FILE.toml")
     about = parser.add_mutually_exclusive_group()
     about.add_argument("--request", metavar="FILE.json|-", help="what a --dry-run has printed")
@@ -40,15 +39,23 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--instance-type", action="append", default=[], metavar="TYPE", help="with --refresh: add; repeatable"
     )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print what AWS would be asked, and ask nothing"
+    )
     found, given = command.parse_given(parser)
     if not (found.refresh or found.job or found.endpoint):
-        command.refuse(parser, given & {"settings"}, "only --refresh, --job and --endpoint ask AWS")
+        command.refuse(
+            parser, given & {"settings", "dry_run"}, "only --refresh, --job and --endpoint ask AWS"
+        )
     return found
 
 
 def main() -> int:
     """Answer what was asked."""
     arguments = parse_arguments()
+    if arguments.dry_run:
+        command.show(operations_of(arguments))
+        return 0
     if arguments.refresh:
         region = command.account_of(arguments).region
         for missing in prices.refresh(arguments.prices, region, arguments.instance_type):
@@ -63,6 +70,18 @@ def main() -> int:
     else:
         Console().print(prices.table(table))
     return 0
+
+
+def operations_of(arguments: argparse.Namespace) -> costs.Operations:
+    """Return what AWS would be asked."""
+    if arguments.refresh:
+        region = command.account_of(arguments).region
+        asked = prices.requests(arguments.prices, region, arguments.instance_type)
+        return [("GetProducts", request) for request in asked]
+    if arguments.job:
+        return [("DescribeTrainingJob", charges.job_request(arguments.job))]
+    command_line.tell("and DescribeEndpointConfig, for the configuration that it has")
+    return [("DescribeEndpoint", charges.endpoint_request(arguments.endpoint))]
 
 
 def tell_request(file: str, minutes: float | None, table: prices.Prices) -> None:

@@ -53,7 +53,9 @@ def parse_arguments() -> argparse.Namespace:
         "--to", metavar="s3://BUCKET/PREFIX", help="default: data/<name of the folder> in the bucket"
     )
     command.add_settings(sent)
-    parser.add_argument("--dry-run", action="store_true", help="say what --upload would do, and do nothing")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print the requests of --upload and send nothing"
+    )
     found, given = command.parse_given(parser)
     if not found.upload:
         command.refuse(parser, given & {"to", "settings", "dry_run"}, "only with --upload")
@@ -85,7 +87,11 @@ def have(arguments: argparse.Namespace) -> Path:
         images, made = draw_picture_set(arguments.draw)
     else:
         images, made = fetch_dog_images(arguments.url, arguments.output, classes=arguments.classes)
-    print(images if made else f"{images} (there already)", flush=True)
+    told = str(images) if made else f"{images} (there already)"
+    if arguments.dry_run:  # whose requests alone go to stdout
+        tell(told)
+    else:
+        print(told, flush=True)
     return images.root
 
 

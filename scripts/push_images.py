@@ -33,15 +33,18 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--tag", help="the tag there; default: in ECR the settings', elsewhere latest")
     command.add_settings(parser)
+    parser.add_argument("--dry-run", action="store_true", help="print the requests to ECR and push nothing")
     found, given = command.parse_given(parser)
     if not ecr.is_ecr(found.registry):
-        command.refuse(parser, given & {"settings"}, "only ECR is the account's")
+        command.refuse(parser, given & {"settings", "dry_run"}, "only ECR is the account's")
     return found
 
 
 def main() -> int:
     """Check every image before the first is pushed; print the digests."""
     arguments = parse_arguments()
+    if arguments.dry_run:
+        return show(arguments)
     engine = docker_engine.connect(timeout=PUSH_TIMEOUT)
     images = [(name, find_image(engine, name)) for name in arguments.images]
     registry, tag = place_of(arguments, images, engine)
@@ -49,6 +52,16 @@ def main() -> int:
         repository = registry.repository(name)
         tell(f"Pushing {name} to {registry.host}/{repository}:{tag}")
         print(push_image(image, registry, repository, tag), flush=True)
+    return 0
+
+
+def show(arguments: argparse.Namespace) -> int:
+    """Print what is asked of ECR, and say what docker then pushes."""
+    account = command.account_of(arguments)
+    calls = ecr.calls(arguments.registry, account, arguments.images)
+    command.show([call.shown for call in calls])
+    for name in arguments.images:
+        tell(f"then docker pushes {name}, tagged {arguments.tag or account.tag}, unless that is there")
     return 0
 
 

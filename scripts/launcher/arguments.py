@@ -297,6 +297,6 @@ def show(operations: Sequence[tuple[str, Request]]) -> None:
         command_line.tell(line)
 
 
-def _as_text(body: bytes) -> str:
+def _as_text(body: object) -> str:
     """Show what is sent in a request's body by its size: its media type stands beside it."""
-    return f"{len(body):,} bytes"
+    return f"{len(body):,} bytes" if isinstance(body, bytes) else str(body)

@@ -8,6 +8,7 @@ from launcher import aws, costs, prices
 from launcher.account import Account
 from launcher.costs import Cost
 from launcher.prices import Prices
+from launcher.requests import Request
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,21 @@ def spent(description: Mapping[str, Any], region: str) -> Spent | None:
     return Spent(training, billable, None if price is None else price * hours)
 
 
+def job_request(name: str) -> Request:
+    """Return the DescribeTrainingJob request of `of_job`."""
+    return {"TrainingJobName": name}
+
+
+def endpoint_request(name: str) -> Request:
+    """Return the DescribeEndpoint request of `of_endpoint`."""
+    return {"EndpointName": name}
+
+
 def of_job(account: Account, name: str) -> str:
     """Say what a training job has cost, or that it is not over; SettingsError where there is none."""
     sagemaker = account.client("sagemaker")
     with aws.explained(missing=f"there is no training job {name} in {account.region}"):
-        description = sagemaker.describe_training_job(TrainingJobName=name)
+        description = sagemaker.describe_training_job(**job_request(name))
     status = description["TrainingJobStatus"]
     found = spent(description, account.region)
     return f"{name} ({status}): {found or 'what it is charged for is told when it has ended'}"
@@ -56,7 +67,7 @@ def of_endpoint(account: Account, name: str, table: Prices) -> Cost:
     """Return what an endpoint costs with the instances that it has now; SettingsError where there is none."""
     sagemaker = account.client("sagemaker")
     with aws.explained(missing=f"there is no endpoint {name} in {account.region}"):
-        endpoint = sagemaker.describe_endpoint(EndpointName=name)
+        endpoint = sagemaker.describe_endpoint(**endpoint_request(name))
         config = sagemaker.describe_endpoint_config(EndpointConfigName=endpoint["EndpointConfigName"])
     now = {each["VariantName"]: each.get("CurrentInstanceCount") for each in endpoint["ProductionVariants"]}
     for variant in config["ProductionVariants"]:

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from pathlib import Path
 
-from launcher import command_line, pictures, s3_upload
+from launcher import arguments, command_line, pictures, s3_upload
 from launcher.account import Account
 from launcher.datasets import SPLITS
 from launcher.errors import SettingsError
@@ -14,9 +14,10 @@ from launcher.s3_upload import Copy
 def upload(
     folder: Path, to: str | None, account: Account, *, without: Collection[str], dry_run: bool
 ) -> None:
-    """Make the copy of a data folder like it; print its URI. Of the folder, what is `without` stays here.
+    """Make the copy of a data folder like it and print its URI, or with `dry_run` print the requests.
 
-    Raises SettingsError where another thing's files lie, and WorkFailed where the copy could not be finished.
+    Of the folder, what is `without` stays here. Raises SettingsError where another thing's files lie, and
+    WorkFailed where the copy could not be finished.
     """
     prefix = Prefix(to or account.uri("data", folder.resolve().name), account.client("s3"))
     copy = Copy(prefix, s3_upload.encryption(account.settings.storage.kms_key))
@@ -27,8 +28,10 @@ def upload(
             f"{plan.foreign[0]}, and a job would read them too: choose another --to, or remove them"
         )
     command_line.tell(f"{prefix.uri}: {plan}")
-    if not dry_run:
-        copy.carry_out(plan, folder)
+    if dry_run:
+        arguments.show(copy.operations(plan))
+        return
+    copy.carry_out(plan, folder)
     print(prefix.uri)
 
 

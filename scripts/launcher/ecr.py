@@ -5,7 +5,7 @@ Called by `push_images.py`.
 
 import base64
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from launcher import repositories, requests, revision
@@ -16,6 +16,7 @@ from launcher.errors import SettingsError
 from launcher.registry import Registry
 
 NAME = "ecr"  # the settings' own
+LOGIN = Call(NAME, "GetAuthorizationToken", {})
 HOST = re.compile(r"(?P<account>\d{12})\.dkr\.ecr(-fips)?\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(\.cn)?")
 
 
@@ -65,21 +66,33 @@ def is_ecr(name: str) -> bool:
     return host == NAME or HOST.fullmatch(host) is not None
 
 
-def open_ecr(name: str, account: Account) -> EcrRegistry:
-    """Log in to `ecr`, which is the settings' account and region, or to a host that names its own."""
+def closed_ecr(name: str, account: Account) -> EcrRegistry:
+    """Return `ecr`, which is the settings' account and region, or a host that names its own; no login yet."""
     host, _, path = name.strip("/").partition("/")
     if match := HOST.fullmatch(host):
         place = {"account": match["account"], "region": match["region"]}
-        account = Account(account.settings.model_copy(update=place))
-    data = Call(NAME, "GetAuthorizationToken", {}).send(account)["authorizationData"][0]
+        account = account.with_settings(account.settings.model_copy(update=place))
+    return EcrRegistry(host, path, account=account)
+
+
+def calls(name: str, account: Account, images: list[str]) -> list[Call]:
+    """Return what is asked of ECR to push images where there are no repositories yet."""
+    registry = closed_ecr(name, account)
+    wanted = [repositories.wanted(registry.owner, registry.repository(image)) for image in images]
+    return [LOGIN, *(call for repository in wanted for call in repository.calls)]
+
+
+def open_ecr(name: str, account: Account) -> EcrRegistry:
+    """Log in to `ecr` or to a host of it."""
+    registry = closed_ecr(name, account)
+    data = LOGIN.send(registry.owner)["authorizationData"][0]
     user, _, password = base64.b64decode(data["authorizationToken"]).decode().partition(":")
     scheme, _, own_host = data["proxyEndpoint"].partition("://")
-    return EcrRegistry(
-        host if match else own_host,
-        path,
+    return replace(
+        registry,
+        host=own_host if registry.host == NAME else registry.host,
         secure=scheme == "https",
         credentials=(user, password),
-        account=account,
     )
 
 

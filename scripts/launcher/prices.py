@@ -16,6 +16,7 @@ from rich.table import Table
 from launcher import aws, configuration
 from launcher.configuration import Section
 from launcher.errors import SettingsError, WorkFailed
+from launcher.requests import Request
 
 DEFAULT_FILE = Path(__file__).resolve().parents[2] / "config/prices.toml"
 _LIST_REGION = "us-east-1"  # where the price list is answered, for all regions
@@ -80,16 +81,30 @@ def listed(instance_type: str, region: str) -> float | None:
 
     None where it has none; raises SettingsError or WorkFailed when it cannot be asked.
     """
-    wanted = {"instanceName": instance_type, "regionCode": region}
-    filters = [{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in wanted.items()]
     pages = aws.client("pricing", region=_LIST_REGION, in_a_hurry=True).get_paginator("get_products")
     with aws.explained():
         products = [
             json.loads(product)
-            for page in pages.paginate(ServiceCode="AmazonSageMaker", Filters=filters)
+            for page in pages.paginate(**_request(instance_type, region))
             for product in page["PriceList"]
         ]
     return max((price for product in products for price in _hourly(product)), default=None)
+
+
+def requests(file: Path, region: str, more: Collection[str] = ()) -> list[Request]:
+    """Return the GetProducts requests of `refresh`."""
+    return [_request(name, region) for name in _asked(file, more)]
+
+
+def _request(instance_type: str, region: str) -> Request:
+    wanted = {"instanceName": instance_type, "regionCode": region}
+    filters = [{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in wanted.items()]
+    return {"ServiceCode": "AmazonSageMaker", "Filters": filters}
+
+
+def _asked(file: Path, more: Collection[str]) -> list[str]:
+    """Return the file's instances and `more`, each once."""
+    return list(dict.fromkeys([*read(file).instance_hours, *more]))
 
 
 def _hourly(product: dict[str, Any]) -> list[float]:
@@ -108,7 +123,7 @@ def refresh(file: Path, region: str, more: Collection[str] = ()) -> list[str]:
 
     Raises SettingsError or WorkFailed, and leaves the file as it was, when the list cannot be asked.
     """
-    asked = {name: listed(name, region) for name in dict.fromkeys([*read(file).instance_hours, *more])}
+    asked = {name: listed(name, region) for name in _asked(file, more)}
     found = {name: price for name, price in asked.items() if price}
     if not found:
         raise WorkFailed(f"AWS's price list has none of these in {region}: {', '.join(asked)}")

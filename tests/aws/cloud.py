@@ -10,7 +10,8 @@ import json
 import random
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from io import BytesIO
@@ -18,6 +19,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import httpx
+import pytest
 from moto.backends import get_backend
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.moto_server.werkzeug_app import (
@@ -30,6 +32,7 @@ from werkzeug.serving import make_server
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 JSON = "application/x-amz-json-1.1"
+REGION = "eu-central-1"
 # S3 says what is asked by method and query; the names are those of IAM's actions.
 S3_BY_QUERY = {
     "uploads": {"POST": "PutObject", "GET": "ListBucketMultipartUploads"},
@@ -228,6 +231,27 @@ class Cloud:
         headers = [pair for pair in kept["headers"] if pair[0].lower() != "content-length"]
         start(kept["status"], [*headers, ("Content-Length", str(len(body)))])
         return [body]
+
+
+@contextmanager
+def account_on_this_machine() -> Iterator[Cloud]:
+    """Start an empty account, and let this process and those that it starts find it."""
+    account = Cloud()
+    settings = {
+        "AWS_ENDPOINT_URL": account.start(),
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_CONFIG_FILE": "/dev/null",
+        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        for name in ("AWS_PROFILE", "AWS_REGION"):
+            patch.delenv(name, raising=False)
+        yield account
+    account.stop()
 
 
 def _with_sagemaker(asked: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:

@@ -1,38 +1,14 @@
 """A moto server over HTTP in AWS's place."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import permissions
 import pytest
-from cloud import Cloud
+from cloud import REGION, Cloud, account_on_this_machine
 
 from launcher import policies
 from launcher.account import Account
 from launcher.settings import Settings
-
-REGION = "eu-central-1"
-
-
-@contextmanager
-def account_on_this_machine() -> Iterator[Cloud]:
-    """Start an empty account, and let this process and those that it starts find it."""
-    account = Cloud()
-    settings = {
-        "AWS_ENDPOINT_URL": account.start(),
-        "AWS_DEFAULT_REGION": REGION,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_CONFIG_FILE": "/dev/null",
-        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in settings.items():
-            patch.setenv(name, value)
-        for name in ("AWS_PROFILE", "AWS_REGION"):
-            patch.delenv(name, raising=False)
-        yield account
-    account.stop()
 
 
 @pytest.fixture

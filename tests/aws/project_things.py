@@ -1,12 +1,17 @@
 """What a project has in an account on this machine, made without its scripts: for what takes it away.
 
-Shared by test_teardown.py and test_whole_life.py.
+Shared by test_teardown.py, test_whole_life.py and the golden requests.
 """
 
+import hashlib
+import json
+from pathlib import Path
 from typing import Any
 
 import boto3
 from cloud import Answer, Call, Cloud
+
+PHOTOGRAPHS = Path(__file__).parents[1] / "golden/dogs"
 
 BUCKET = "dog-breeds-123456789012-eu-central-1"
 OWN = [{"Key": "project", "Value": "dog-breeds"}]
@@ -108,3 +113,35 @@ def _summary(shape: str, arn: str, status: str) -> dict[str, Any]:
 
 def job_arn(kind: str, name: str) -> str:
     return f"arn:aws:sagemaker:eu-central-1:123456789012:{kind}/{name}"
+
+
+def much_that_runs(cloud: Cloud) -> None:
+    """The project has one of each thing, as somebody else has, and jobs of all kinds run."""
+    boto3.client("logs").create_log_group(logGroupName=JOB_LOGS)
+    make("dog-breeds-late", OWN)
+    make("somebody", FOREIGN)
+    dashboard("dog-breeds")
+    boto3.client("s3").create_multipart_upload(Bucket=BUCKET, Key="broke-off")
+    Jobs(
+        cloud,
+        warm_pool_of="trained",
+        HyperParameterTuningJob=job_arn("hyper-parameter-tuning-job", "search"),
+        TrainingJob=job_arn("training-job", "train"),
+        TransformJob=job_arn("transform-job", "transform"),
+        ProcessingJob=job_arn("processing-job", "look"),
+    )
+
+
+def an_older_copy(_: Cloud) -> None:
+    """The bucket has one of the golden photographs as it is, and one that is gone here."""
+    s3 = boto3.client("s3")
+    kept = "test/1.Akita/1.png"
+    files = {kept: (PHOTOGRAPHS / kept).read_bytes(), "train/1.Akita/gone.png": b"gone"}
+    for name, content in files.items():
+        s3.put_object(Bucket=BUCKET, Key=f"data/dogs/{name}", Body=content)
+    known = {
+        name: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        for name, content in files.items()
+    }
+    manifest = json.dumps({"complete": True, "files": known})
+    s3.put_object(Bucket=BUCKET, Key="data/dogs/manifest.json", Body=manifest)

@@ -9,6 +9,7 @@ import sys
 import threading
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import boto3
 import pytest
@@ -113,9 +114,12 @@ def test_what_changed_is_sent_and_what_is_gone_is_removed(bucket: Any, cloud: Cl
     planned = prepare("--data", dogs, "--upload", "--dry-run")
     assert "2 files to send (0.0 MB), 16 are there, 1 to remove" in planned.stderr
     assert pictures_sent(cloud) == []
+    shown = json.loads(planned.stdout)
     done = prepare("--data", dogs, "--upload")
 
     assert done.returncode == 0
+    sent = {unquote(call.path) for call in cloud.calls if call.action == "s3:PutObject"}
+    assert {f"/{each['Bucket']}/{each['Key']}" for each in shown["PutObject"]} == sent
     assert pictures_sent(cloud) == ["0.png", "new.png"]
     copy = there(bucket)
     del copy["manifest.json"]

@@ -23,7 +23,7 @@ import pytest
 import real_registry
 from cloud import Answer, Call, Cloud
 from endpoint_life import EndpointLife
-from project_things import BUCKET, FOREIGN, JOB_LOGS, OWN, Jobs, dashboard, job_arn, make
+from project_things import BUCKET, much_that_runs
 from small_endpoint import SmallEndpoint
 
 from launcher import inventory, policies
@@ -106,23 +106,6 @@ def drift(_: Cloud) -> None:
     ecr.put_image_tag_mutability(repositoryName="dog-breeds-train", imageTagMutability="MUTABLE")
     ecr.put_image_scanning_configuration(
         repositoryName="dog-breeds-train", imageScanningConfiguration={"scanOnPush": False}
-    )
-
-
-def much_that_runs(cloud: Cloud) -> None:
-    """The project has one of each thing, as somebody else has, and jobs of all kinds run."""
-    boto3.client("logs").create_log_group(logGroupName=JOB_LOGS)
-    make("dog-breeds-late", OWN)
-    make("somebody", FOREIGN)
-    dashboard("dog-breeds")
-    boto3.client("s3").create_multipart_upload(Bucket=BUCKET, Key="broke-off")
-    Jobs(
-        cloud,
-        warm_pool_of="trained",
-        HyperParameterTuningJob=job_arn("hyper-parameter-tuning-job", "search"),
-        TrainingJob=job_arn("training-job", "train"),
-        TransformJob=job_arn("transform-job", "transform"),
-        ProcessingJob=job_arn("processing-job", "look"),
     )
 
 
@@ -268,6 +251,7 @@ def test_every_command_of_the_page_succeeds_and_nothing_is_left(life: Life) -> N
 
 # What the page has no command for, and the test that has one.
 ELSEWHERE = {
+    "s3:AbortMultipartUpload": "test_deploy.py",
     "sagemaker:CreateTransformJob": "test_batch_on_aws.py",
     "sagemaker:DescribeTransformJob": "test_batch_on_aws.py",
     "sagemaker:StopHyperParameterTuningJob": "test_search_on_aws.py",

@@ -1,8 +1,10 @@
 """What every script would send, as files that a person can read: tests/golden/<script>/<case>.json.
 
 A file has a command line and, by operation, the requests that its --dry-run prints; a single one, which is
-printed as it is, has its name in the file's `operation`. `pytest --update-golden` writes the requests anew; a
-new case is a file without them. Botocore's own model has to take each request, and each flag is in a case.
+printed as it is, has its name in the file's `operation`. With some scripts what is there already says what
+is to be done: `account` is then the function of tests/aws/project_things.py that makes it.
+`pytest --update-golden` writes the requests anew; a new case is a file without them. Botocore's own model has
+to take each request, and each flag is in a case.
 """
 
 import argparse
@@ -18,12 +20,16 @@ from pathlib import Path
 from typing import Any
 
 import botocore.session
+import cloud
+import project_things
 import pytest
+import script
 from botocore.validate import ParamValidator
 
 ROOT = Path(__file__).parents[3]
 GOLDEN = ROOT / "tests/golden"
 CASES = sorted(GOLDEN.glob("*/*.json"))
+SETTINGS = str(GOLDEN / "settings.toml")
 SCRIPTS = sorted({case.parent.name for case in CASES})
 # Of these services the scripts send requests; an operation's name is enough to tell which.
 SERVICES = (
@@ -37,6 +43,7 @@ SERVICES = (
     "sns",
     "logs",
     "budgets",
+    "pricing",
 )
 
 
@@ -52,16 +59,33 @@ def _no_account(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
 
 
-def printed(script: str, arguments: list[str]) -> Any:
-    """Run a script in this process with --dry-run and return the JSON that it prints."""
+def printed(case: Path) -> Any:
+    """Run a case's script in this process with --dry-run and return the JSON that it prints."""
+    golden, name = json.loads(case.read_text()), case.parent.name
     output = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(output):
-        patch.setattr(sys, "argv", [script, *arguments, "--dry-run"])
+    with (
+        account(golden.get("account")),
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(output),
+    ):
+        patch.setattr(sys, "argv", [name, *shlex.split(golden["command"]), "--dry-run"])
         patch.setattr("launcher.command_line.signal.signal", lambda *_: None)
         with pytest.raises(SystemExit) as ended:
-            runpy.run_path(str(ROOT / "scripts" / f"{script}.py"), run_name="__main__")
+            runpy.run_path(str(ROOT / "scripts" / f"{name}.py"), run_name="__main__")
     assert ended.value.code == 0
     return json.loads(output.getvalue().replace(str(ROOT), "CHECKOUT"))
+
+
+@contextlib.contextmanager
+def account(state: str | None) -> Iterator[None]:
+    """Make an account with what project_things calls so, where a case needs one."""
+    if state is None:
+        yield
+        return
+    with cloud.account_on_this_machine() as there:
+        assert script.run("setup_account", "--settings", SETTINGS).returncode == 0
+        getattr(project_things, state)(there)
+        yield
 
 
 @pytest.mark.usefixtures("_no_account")
@@ -69,7 +93,7 @@ def printed(script: str, arguments: list[str]) -> Any:
 def test_a_dry_run_prints_the_golden_requests(case: Path, pytestconfig: pytest.Config) -> None:
     golden = json.loads(case.read_text())
 
-    found = printed(case.parent.name, shlex.split(golden["command"]))
+    found = printed(case)
 
     if operation := golden.get("operation"):
         found = {operation: found}
@@ -116,25 +140,28 @@ def test_every_flag_is_in_a_case(script: str, monkeypatch: pytest.MonkeyPatch) -
         return parse(parser, *arguments, **named)
 
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", note)
-    cases = [
-        shlex.split(json.loads(case.read_text())["command"]) for case in CASES if case.parent.name == script
-    ]
-    for arguments in cases:
-        printed(script, arguments)
+    cases = [case for case in CASES if case.parent.name == script]
+    for case in cases:
+        printed(case)
 
-    flags = {option for action in parsers[0]._actions for option in action.option_strings}
-    used = {argument for arguments in cases for argument in arguments}
+    flags = {option for action in parsers[-1]._actions for option in action.option_strings}
+    used = {word for case in cases for word in shlex.split(json.loads(case.read_text())["command"])}
     assert not flags - used - {"-h", "--help", "--dry-run", *_NOT_IN_REQUESTS.get(script, ())}
 
 
 # What changes no request, and is tested where it matters.
 _NOT_IN_REQUESTS: dict[str, set[str]] = {
     "batch_transform": {"--attach", "--stop"},  # of a job that another command has started
+    "costs": {"--request", "--minutes"},  # of what another command has printed
     # An endpoint that is not SageMaker's; how many ask at a time, and how answers are shown.
     "invoke": {"--url", "--clients", "--top-k", "--format", "--latency"},
     "explain": {"--attach", "--stop"},
     "deploy": {"--attach"},  # waits for what another command has sent
     "monitor": {"--open", "--logs", "--hours", "--drift", "--training", "--captured", "--plot"},  # look on
+    "teardown": {"--yes"},  # whether it asks before
+    # What is fetched, drawn or looked into on this machine.
+    "prepare_data": {"--draw", "--check", "--url", "--output", "--classes"}
+    | {"--scan", "--reports", "--backend", "--image"},
     "launch_training": {"--attach", "--stop"},
     "launch_hpo": {"--attach", "--stop"},
     "setup_account": {"--delete", "--print-policies"},  # what there is, and what is printed
