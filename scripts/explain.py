@@ -23,7 +23,6 @@ from pathlib import Path
 
 from launcher import arguments as command
 from launcher import (
-    aws_job,
     backends,
     clarify_files,
     clarify_images,
@@ -35,7 +34,7 @@ from launcher import (
     requests,
 )
 from launcher.account import Account
-from launcher.aws_model_job import AwsModelJob
+from launcher.clarify_job import ClarifyJob
 from launcher.command_line import tell
 from launcher.errors import SettingsError
 from launcher.model_source import ModelSource
@@ -83,7 +82,7 @@ def main() -> int:
         return here(arguments)
     account = command.account_of(arguments)
     name = str(arguments.attach or arguments.stop or name_of(arguments))
-    job = AwsModelJob(aws_job.PROCESSING, name, account, with_log=True)
+    job = ClarifyJob(name, account)
     if arguments.stop:
         ended = job.stop()
         tell(f"it had ended: {ended}" if ended else f"stopping: --attach {name} shows how it ends")

@@ -1,6 +1,7 @@
 """A job on SageMaker that asks a model which was made for it alone: both are made, followed, cleaned up.
 
-Called by `batch_transform.py` and `explain.py`. The job runs there whether anybody follows it or not.
+Called by `batch_transform.py`, and by `clarify_job` for `explain.py`. The job runs there whether anybody
+follows it or not.
 """
 
 from collections.abc import Callable

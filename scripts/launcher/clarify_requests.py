@@ -16,13 +16,13 @@ FORMATS = {"jpeg": ("image/jpeg", {".jpg", ".jpeg"}), "png": ("image/png", {".pn
 ANALYSIS = "analysis_config.json"
 LOCAL = "/opt/ml/processing"
 VOLUME_GB = 20
-PREFIX_LENGTH = 23  # at most, of the name of the endpoint that Clarify makes
+EXPLAIN, PREFIX_LENGTH = "explain", 23  # of the name of the endpoint that Clarify makes, at most
 SEED = 1  # the same job says the same
 
 
 def endpoint_prefix(account: Account) -> str:
     """Return how the name of Clarify's own endpoint begins, by which its role may make it."""
-    return account.named("explain")[:PREFIX_LENGTH].rstrip("-")
+    return account.named(EXPLAIN)[:PREFIX_LENGTH].rstrip("-")
 
 
 def analysis(account: Account, *, model: str, classes: Sequence[str], form: str) -> Request:

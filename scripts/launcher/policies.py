@@ -4,7 +4,8 @@ Called by `bucket`, `role` and setup_account.py, which prints them. tests/aws/te
 people's policies against the calls that the scripts make: nothing is missing, and nothing is there that is
 not used.
 
-What SageMaker has is told apart by its tag, whatever its name; what cannot be tagged, by its name.
+What SageMaker has is told apart by its tag, whatever its name; what cannot be tagged, or is made by a Clarify
+job for itself, by its name.
 """
 
 import json
@@ -192,6 +193,7 @@ _LOOKED_AT = [
     "logs:GetQueryResults",
     "pricing:GetProducts",
     "sagemaker:ListEndpointConfigs",
+    "sagemaker:ListEndpoints",
     "sagemaker:ListModels",
     "sagemaker:ListTags",
 ]
@@ -220,6 +222,11 @@ def administrator(account: Account) -> Request:
         _allow("Find", LISTINGS, "*"),
         _allow("EndTagged", [f"sagemaker:{each}" for each in _ENDED], "*", **_has_tag(account)),
         _allow("DeleteTagged", _DELETED, "*", **_has_tag(account)),
+        _allow(
+            "DeleteClarifys",
+            ["sagemaker:DeleteEndpoint", "sagemaker:DeleteEndpointConfig"],
+            *_clarifys(account),
+        ),
         _allow("Dashboards", ["cloudwatch:DeleteDashboards"], *_dashboards(account)),
         _allow("Logs", _LOGS_TAKEN_AWAY, account.arn("logs", _LOGS)),
         _allow("Bucket", [f"s3:{each}" for each in _BUCKET], _bucket(account)),

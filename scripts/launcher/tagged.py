@@ -9,6 +9,7 @@ from typing import Any
 from launcher import aws
 from launcher.account import PROJECT_TAG, Account
 from launcher.calls import Call
+from launcher.clarify_requests import EXPLAIN
 from launcher.desired import tag_map
 
 
@@ -46,6 +47,8 @@ class Tagged:
 
     def owns_in_sagemaker(self, arn: str) -> bool:
         """Tell whether something of SageMaker is the project's."""
+        if arn.rpartition("/")[2].startswith(self.account.named(EXPLAIN)):
+            return True  # what a Clarify job makes for itself is known by its name
         # One that went away in the meantime has no tags any more, whichever way the service says so.
         ask = Call("sagemaker", "ListTags", {"ResourceArn": arn})
         return self.own(arn, ask, absent=("ValidationException", "ResourceNotFound"))

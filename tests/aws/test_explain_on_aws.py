@@ -51,6 +51,22 @@ def start(*more: str | Path) -> subprocess.Popen[str]:
     )
 
 
+def endpoint(name: str) -> None:
+    """Make one without a tag, as Clarify may."""
+    sagemaker = boto3.client("sagemaker")
+    variant = {
+        "VariantName": "all",
+        "ModelName": "m",
+        "InstanceType": "ml.m5.large",
+        "InitialInstanceCount": 1,
+    }
+    role = "arn:aws:iam::123456789012:role/dog-breeds-execution"
+    if "m" not in models():
+        sagemaker.create_model(ModelName="m", PrimaryContainer={"Image": "i"}, ExecutionRoleArn=role)
+    sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
+    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+
+
 def models() -> list[str]:
     return [each["ModelName"] for each in boto3.client("sagemaker").list_models()["Models"]]
 
@@ -105,6 +121,8 @@ def test_the_log_is_shown_and_of_a_job_that_fails_its_reason_first(cloud: Cloud)
     logs.create_log_stream(logGroupName=LOG, logStreamName=f"{NAME}/algo-1")
     event = {"timestamp": STARTED * 1000 + 1, "message": "Spinning up the endpoint"}
     logs.put_log_events(logGroupName=LOG, logStreamName=f"{NAME}/algo-1", logEvents=[event])
+    endpoint("dog-breeds--explain-1a2b")
+    endpoint("dog-breeds")
 
     done = start()
     _, err = done.communicate(timeout=240)
@@ -113,8 +131,11 @@ def test_the_log_is_shown_and_of_a_job_that_fails_its_reason_first(cloud: Cloud)
     before, said = err.split("error: ")
     assert before.splitlines().count("Spinning up the endpoint") == 1
     assert said.splitlines()[:2] == ["AlgorithmError: no endpoint", f"the processing job {NAME}: Failed"]
-    assert said.splitlines()[-1] == "Spinning up the endpoint"
-    assert models() == []
+    *_, last, left = said.splitlines()
+    assert last == "Spinning up the endpoint"
+    assert left.startswith("Clarify's endpoint dog-breeds--explain-1a2b is there, and costs: ")
+    assert cloud.asked("sagemaker:ListEndpoints")
+    assert models() == ["m"]
 
 
 @pytest.mark.usefixtures("bucket")

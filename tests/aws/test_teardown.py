@@ -208,6 +208,22 @@ def test_a_warm_pool_is_let_go(cloud: Cloud) -> None:
 
 
 @pytest.mark.usefixtures("cloud")
+def test_what_a_clarify_job_made_for_itself_goes_by_its_name() -> None:
+    boto3.client("logs").create_log_group(logGroupName=JOB_LOGS)
+    for name in ("dog-breeds--explain-1a2b", "dog-breeds-2--explain-1a2b"):
+        make(name, [])
+
+    done = tear_down("--yes")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    sagemaker = boto3.client("sagemaker")
+    endpoints = [each["EndpointName"] for each in sagemaker.list_endpoints()["Endpoints"]]
+    configurations = sagemaker.list_endpoint_configs()["EndpointConfigs"]
+    assert endpoints == ["dog-breeds-2--explain-1a2b"]
+    assert [each["EndpointConfigName"] for each in configurations] == endpoints
+
+
+@pytest.mark.usefixtures("cloud")
 def test_what_none_of_the_scripts_makes_is_named_and_left_to_the_person() -> None:
     boto3.client("kms").create_key(Tags=[{"TagKey": "project", "TagValue": "dog-breeds"}])
 

@@ -254,6 +254,7 @@ ELSEWHERE = {
     "s3:AbortMultipartUpload": "test_deploy.py",
     "sagemaker:CreateTransformJob": "test_batch_on_aws.py",
     "sagemaker:DescribeTransformJob": "test_batch_on_aws.py",
+    "sagemaker:ListEndpoints": "test_explain_on_aws.py",
     "sagemaker:StopHyperParameterTuningJob": "test_search_on_aws.py",
     "sagemaker:StopProcessingJob": "test_explain_on_aws.py",
     "sagemaker:StopTrainingJob": "test_training_on_aws.py",
