@@ -159,7 +159,7 @@ class DockerBackend:
             }
             yield {hosts[0]: {"hostname": hosts[0], **alone}}
             return
-        with self._network(request["TrainingJobName"], internal=isolated) as name:
+        with network(self._client, request["TrainingJobName"], internal=isolated) as name:
             yield {
                 host: {
                     "hostname": host,
@@ -169,25 +169,11 @@ class DockerBackend:
                 for host in hosts
             }
 
-    @contextmanager
-    def _network(self, name: str, *, internal: bool) -> Iterator[str]:
-        """Make a bridge network, with no way out if it is internal, and remove it with the context."""
-        name = f"{name}-{secrets.token_hex(4)}"
-        try:
-            try:
-                self._client.networks.create(name, driver="bridge", internal=internal, labels={LABEL: name})
-            except (DockerException, RequestException) as error:
-                raise SettingsError(_explain(error)) from None
-            yield name
-        finally:
-            with suppress(NotFound):  # it was never made
-                self._client.networks.get(name).remove()
-
     def clear(self, job: str) -> None:
         """Remove the containers of a job whose launcher was killed; nothing else stops them."""
         for container in self._client.containers.list(all=True, filters={"label": LABEL}):
             if container.labels[LABEL].startswith(f"{job}-"):
-                self._remove(container.name)
+                remove(self._client, container.name)
 
     def deploy(
         self, model: Request, config: Request, endpoint: Request, *, port: int, on_line: OnLine
@@ -231,23 +217,13 @@ class DockerBackend:
                 try:
                     for host, settings in each.items():
                         unique = f"{name}-{host}" if host else name
-                        removals.callback(self._remove, unique)
+                        removals.callback(remove, self._client, unique)
                         running[host] = self._start(unique, settings)
                     yield running
                 finally:
                     workloads.stop(running.values(), grace_seconds=grace_seconds)
         except (DockerException, RequestException) as error:
             raise WorkFailed(f"the Docker engine gave up the container {name}: {error}") from None
-
-    def _remove(self, name: str) -> None:
-        with suppress(NotFound):  # it was never made
-            container = self._client.containers.get(name)
-            try:
-                container.remove(force=True, v=True)
-            except APIError as error:
-                if error.status_code != HTTPStatus.CONFLICT:
-                    raise
-                container.wait(condition="removed", timeout=60)  # another process is removing it
 
     def _start(self, name: str, settings: Mapping[str, Any]) -> Container:
         try:
@@ -289,6 +265,33 @@ class DockerBackend:
         ) as container:
             while container.exit_code() is None:
                 time.sleep(workloads.POLL_SECONDS)
+
+
+@contextmanager
+def network(client: Any, name: str, *, internal: bool) -> Iterator[str]:
+    """Make a bridge network, with no way out if it is internal, and remove it with the context."""
+    name = f"{name}-{secrets.token_hex(4)}"
+    try:
+        try:
+            client.networks.create(name, driver="bridge", internal=internal, labels={LABEL: name})
+        except (DockerException, RequestException) as error:
+            raise SettingsError(_explain(error)) from None
+        yield name
+    finally:
+        with suppress(NotFound):  # it was never made
+            client.networks.get(name).remove()
+
+
+def remove(client: Any, name: str) -> None:
+    """Remove a container, whatever it does; none of that name is as good."""
+    with suppress(NotFound):  # it was never made
+        container = client.containers.get(name)
+        try:
+            container.remove(force=True, v=True)
+        except APIError as error:
+            if error.status_code != HTTPStatus.CONFLICT:
+                raise
+            container.wait(condition="removed", timeout=60)  # another process is removing it
 
 
 def _owners(folder: Path) -> set[int]:
