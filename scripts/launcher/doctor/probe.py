@@ -1,0 +1,107 @@
+"""Asks a container as the platform does: over TCP and HTTP, with the platform's patience.
+
+Called by `examined_image`.
+"""
+
+import json
+import pickle
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import httpx
+
+OK = 200
+_PATIENCE_SECONDS = 10.0  # longer than the platform's, so that what is slow is told from what is dead
+_INVOKE_SECONDS = 60.0  # the platform's, for /invocations
+_CONNECTIONS = 5  # at a time
+_ROUNDS = 3  # the best counts: this machine may be busy
+
+
+class Probe:
+    """Asks one port of one address; a status of None is no answer."""
+
+    def __init__(self, address: str, port: int) -> None:
+        self._address, self._port = address, port
+
+    def ping(self) -> int | None:
+        """Return the status of GET /ping."""
+        return self.ask("GET", "/ping", timeout=_PATIENCE_SECONDS)
+
+    def invoke(self, path: str = "/invocations") -> int | None:
+        """Return the status that an empty JSON object is answered with: any server's own, but the same."""
+        return self.ask("POST", path, content=b"{}", headers={"Content-Type": "application/json"})
+
+    def send_json(self, path: str, content: Mapping[str, str]) -> int | None:
+        """Return the status of a POST."""
+        body = json.dumps(content).encode()
+        return self.ask("POST", path, content=body, headers={"Content-Type": "application/json"})
+
+    def send_pickle(self, marker: str) -> None:
+        """Send an .npy array of objects, which makes the file `marker` where it is unpickled."""
+        self.ask(
+            "POST",
+            "/invocations",
+            content=pickled_array(marker),
+            headers={"Content-Type": "application/x-npy", "Accept": "application/json"},
+        )
+
+    def ask(self, method: str, path: str, *, timeout: float = _INVOKE_SECONDS, **request: Any) -> int | None:
+        """Return the status of a request on a connection of its own."""
+        if not self._address:
+            return None  # it has ended
+        url = f"http://{self._address}:{self._port}{path}"
+        try:
+            return httpx.request(method, url, timeout=timeout, trust_env=False, **request).status_code
+        except httpx.HTTPError:
+            return None
+
+    def ping_seconds(self) -> float:
+        """Return how long /ping takes, at best."""
+        return min(self._timed_pings())
+
+    def _timed_pings(self) -> Iterator[float]:
+        for _ in range(_ROUNDS):
+            began = time.monotonic()
+            yield time.monotonic() - began if self.ping() else _PATIENCE_SECONDS
+
+    def connect_seconds(self) -> float:
+        """Return how long the slowest of a few connections at a time takes to be accepted, at best."""
+        return min(self._slowest_connection() for _ in range(_ROUNDS))
+
+    def _slowest_connection(self) -> float:
+        slowest = 0.0
+        with ExitStack() as connections:
+            for _ in range(_CONNECTIONS):
+                began = time.monotonic()
+                try:
+                    connections.enter_context(
+                        socket.create_connection((self._address, self._port), timeout=_PATIENCE_SECONDS)
+                    )
+                except OSError:
+                    return _PATIENCE_SECONDS
+                slowest = max(slowest, time.monotonic() - began)
+        return slowest
+
+
+class _MakesFile:
+    """Unpickles to an open file of the name."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __reduce__(self) -> tuple[Any, tuple[str, str]]:
+        return open, (self._name, "w")
+
+
+def pickled_array(marker: str) -> bytes:
+    """Return an .npy file of one object, as `numpy.save` writes it with `allow_pickle`.
+
+    https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
+    """
+    description = b"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }"
+    header = description.ljust(64 * 2 - 10 - 1) + b"\n"
+    start = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little")
+    return start + header + pickle.dumps(_MakesFile(marker), protocol=4)

@@ -1,0 +1,89 @@
+"""What the doctor says of an AWS account: who asks, the role, the quotas, the clock."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from cloud import Answer, Cloud, error
+
+from conftest import account_on_this_machine
+
+SCRIPT = Path(__file__).parents[2] / "scripts/doctor.py"
+
+
+@pytest.fixture
+def cloud() -> Iterator[Cloud]:
+    """An empty account; asking about quotas is more than the policies allow, as docs/doctor.md says."""
+    with account_on_this_machine() as account:
+        account.replies["servicequotas:ListServiceQuotas"] = lambda _: Answer({"Quotas": quotas(1, 8)})
+        yield account
+
+
+def quotas(training: float, endpoint: float) -> list[dict[str, object]]:
+    found = {
+        "ml.g4dn.xlarge for spot training job usage": training,
+        "ml.m5.large for endpoint usage": endpoint,
+        "ml.p5.48xlarge for endpoint usage": 0,
+    }
+    return [{"QuotaName": name, "Value": value} for name, value in found.items()]
+
+
+def about_aws() -> dict[str, list[str]]:
+    """Return what is found of the account, by check; what could not be judged counts."""
+    done = subprocess.run(
+        [sys.executable, SCRIPT, "--environment", "--json"],
+        capture_output=True,
+        text=True,
+        env=os.environ,
+        timeout=120,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    said = {
+        name: [*checks[name]["found"], *filter(None, (checks[name]["unjudged"], checks[name]["skipped"]))]
+        for name in ("region", "credentials", "clock", "role", "quotas")
+    }
+    return {name: messages for name, messages in said.items() if messages}
+
+
+def test_an_account_without_the_role_lacks_just_that(cloud: Cloud) -> None:
+    assert about_aws() == {"role": ["there is no role dog-breeds-execution"]}
+
+    boto3.client("iam").create_role(RoleName="dog-breeds-execution", AssumeRolePolicyDocument="{}")
+    assert about_aws() == {}
+
+
+def test_a_quota_below_what_the_settings_ask_for_is_named(cloud: Cloud) -> None:
+    boto3.client("iam").create_role(RoleName="dog-breeds-execution", AssumeRolePolicyDocument="{}")
+    cloud.replies["servicequotas:ListServiceQuotas"] = lambda _: Answer({"Quotas": quotas(0, 8)})
+
+    assert about_aws() == {
+        "quotas": ["ml.g4dn.xlarge for spot training job usage: 0, and the settings ask for 1"]
+    }
+
+
+def test_who_may_not_ask_for_quotas_is_told_so_and_the_rest_is_judged(cloud: Cloud) -> None:
+    cloud.replies["servicequotas:ListServiceQuotas"] = lambda _: error("AccessDeniedException")
+
+    said = about_aws()
+
+    assert set(said) == {"role", "quotas"}
+    assert "setup_account.py --print-policies" in said["quotas"][0] or "permission" in said["quotas"][0]
+
+
+def test_credentials_that_have_expired_are_a_finding_and_skip_what_needs_them(cloud: Cloud) -> None:
+    expired = (
+        b"<ErrorResponse><Error><Code>ExpiredToken</Code><Message>over</Message></Error></ErrorResponse>"
+    )
+    cloud.replies["sts:GetCallerIdentity"] = lambda _: Answer(expired, 403, {"Content-Type": "text/xml"})
+
+    said = about_aws()
+
+    assert set(said) == {"credentials", "clock", "role", "quotas"}
+    assert said["role"] == ["AWS does not know who asks"]

@@ -1,0 +1,293 @@
+"""The doctor without containers: secrets, how bad a finding is, this machine, a model, photographs."""
+
+import io
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_artifact import write_tiny_artifact
+
+from launcher.account import Account
+from launcher.doctor import catalogue, layers
+from launcher.doctor.check import Check, NotApplicable, Severity, Unjudged
+from launcher.doctor.examination import examine, exit_code
+from launcher.doctor.examined_machine import Machine
+from launcher.doctor.probe import pickled_array
+from launcher.settings import Settings
+
+ROOT = Path(__file__).parents[3]
+KEY = "\n".join(["-----BEGIN RSA PRIVATE KEY-----", *["MIIEpAIBAAKCAQEA" * 4] * 4])
+
+
+def look_at(**outcome: Any) -> Check[Any]:
+    def look(_: Any) -> Iterator[str]:
+        yield from outcome.get("found", [])
+        if "raises" in outcome:
+            raise outcome["raises"]
+
+    severity = outcome.get("severity", Severity.ERROR)
+    return Check("a-check", "all is well", severity, "mend it", "docs/doctor.md", look, outcome.get("fix"))
+
+
+@pytest.mark.parametrize(
+    ("checks", "code"),
+    [
+        ([], 0),
+        ([{}], 0),
+        ([{"raises": NotApplicable("nothing there")}], 0),
+        ([{"found": ["a"], "severity": Severity.NOTE}], 0),
+        ([{"raises": Unjudged("no model")}], 1),
+        ([{"raises": Unjudged("no model")}, {"found": ["a"], "severity": Severity.WARNING}], 3),
+        ([{"found": ["a"], "severity": Severity.WARNING}, {"found": ["b"]}], 4),
+        ([{"found": ["a"], "raises": Unjudged("half of it")}], 4),
+    ],
+)
+def test_the_worst_finding_is_the_exit_code(checks: list[dict[str, Any]], code: int) -> None:
+    assert exit_code(examine([look_at(**each) for each in checks], None)) == code
+
+
+def test_what_is_mended_is_not_open_any_more_and_nothing_is_mended_unasked() -> None:
+    mended: list[Any] = []
+    check = look_at(found=["torn"], fix=lambda subject: mended.append(subject) or "sewn")
+
+    (seen,) = examine([check], "coat")
+    assert (exit_code([seen]), mended) == (4, [])
+    (fixed,) = examine([check], "coat", fix=True)
+    assert (exit_code([fixed]), fixed.fixed, mended) == (0, "sewn", ["coat"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        KEY,
+        "key = " + "AKIA" + "Q3EGRIXT7HDMXLWB",
+        "aws_secret_access_key = " + "wJalrXUtnFEMIK7MDENGbPxRfiCYzzzzKEYzzzzz",
+        "ghp_" + "a1B2c3D4e5" * 3 + "a1B2c3",
+        "token: hf_" + "abcdefghij" * 3 + "abcd",
+    ],
+)
+def test_a_secret_in_a_text_is_known(text: str) -> None:
+    assert len(layers.kinds_in(text.encode())) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "-----BEGIN PRIVATE KEY-----",  # as source code has it
+        "AKIA" + "IOSFODNN7EXAMPLE",  # AWS's documentation
+        "aws_secret_access_key = " + "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+        "hf_hub_download",
+        f"\0{KEY}",  # no text
+    ],
+)
+def test_what_only_looks_like_one_is_none(text: str) -> None:
+    assert layers.kinds_in(text.encode()) == []
+
+
+def test_variables_labels_and_the_builds_history_are_looked_at() -> None:
+    config = {
+        "Env": ["PATH=/bin", "DB_PASSWORD=correct-horse", "TOKEN_FILE=/run/secrets/token", "USE_TOKEN=no"],
+        "Labels": {"note": "ghp_" + "a1B2c3D4e5" * 3 + "a1B2c3"},
+    }
+    history = [{"CreatedBy": "|1 API_KEY=0123456789 /bin/sh -c make"}, {"CreatedBy": "ENV PATH=/bin"}]
+
+    assert list(layers.in_settings(config, history)) == [
+        "a value of that name in the variable DB_PASSWORD",
+        "a GitHub token in the label note",
+        "a value of that name in the build's history, as API_KEY",
+    ]
+
+
+class Saved:
+    """What `docker save` gives of an image of these layers; the real one is in tests/container."""
+
+    def __init__(self, *layers: dict[str, str]) -> None:
+        self._layers = [tar({name: text.encode() for name, text in files.items()}) for files in layers]
+
+    def save(self, chunk_size: int) -> Iterator[bytes]:
+        whole = tar({f"{number}/layer.tar": layer for number, layer in enumerate(self._layers)})
+        yield from (
+            whole[start : start + chunk_size // 1000] for start in range(0, len(whole), chunk_size // 1000)
+        )
+
+
+def tar(files: dict[str, bytes]) -> bytes:
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return content.getvalue()
+
+
+def test_a_secret_of_any_layer_counts_but_not_a_packages_own_test_key() -> None:
+    image = Saved({"root/.ssh/id_rsa": KEY}, {"root/.ssh/.wh.id_rsa": ""}, {
+        "opt/venv/lib/python3.11/site-packages/gevent/tests/server.key": KEY,
+    })  # fmt: skip
+
+    assert list(layers.in_files(image)) == ["a private key in /root/.ssh/id_rsa (layer 1)"]
+
+
+def test_the_pickled_array_is_one_for_numpy_and_makes_the_file(tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+    array = pickled_array(str(marker))
+
+    with pytest.raises(ValueError, match="allow_pickle"):
+        np.load(io.BytesIO(array), allow_pickle=False)
+    assert not marker.exists()
+    np.load(io.BytesIO(array), allow_pickle=True)
+    assert marker.exists()
+
+
+def test_the_page_lists_every_check_with_its_severity_and_what_to_do() -> None:
+    rows = re.findall(
+        r"^\| `([a-z0-9-]+)` \| (.*) \| (.*) \| (.*) \|$", (ROOT / "docs/doctor.md").read_text(), re.MULTILINE
+    )
+    every = [*catalogue.IMAGE, *catalogue.MACHINE, *catalogue.MODEL, *catalogue.DATA]
+
+    assert rows == [
+        (
+            check.name,
+            check.holds,
+            check.severity.name.lower(),
+            check.remedy + ("" if check.fix is None else " (`--fix`)"),
+        )
+        for check in every
+    ]
+    assert len({check.name for check in every}) == len(every)
+
+
+def test_each_source_is_a_page_of_ours_or_an_address() -> None:
+    for check in [*catalogue.IMAGE, *catalogue.MACHINE, *catalogue.MODEL, *catalogue.DATA]:
+        assert check.source.startswith("https://") or (ROOT / check.source).is_file(), check.name
+
+
+def doctor(*arguments: str | Path, **environment: str) -> tuple[int, dict[str, Any]]:
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts/doctor.py", *map(str, arguments), "--json"],
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+        timeout=300,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+def found(answer: dict[str, Any]) -> dict[str, list[str]]:
+    return {check["name"]: check["found"] for check in answer["checks"] if check["found"]}
+
+
+def test_a_machine_without_an_engine_and_without_aws_is_told_so(tmp_path: Path) -> None:
+    nothing = {name: "" for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE") if name in os.environ}
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(tmp_path / "dead.sock"))  # nobody listens
+        code, answer = doctor(
+            "--environment",
+            DOCKER_HOST=f"unix://{tmp_path / 'dead.sock'}",
+            AWS_CONFIG_FILE="/dev/null",
+            **nothing,
+        )
+
+    assert code == 3
+    assert found(answer)["docker"] == ["no Docker engine answers: nothing listens on the Docker socket"]
+    assert "region" in found(answer)
+    skipped = {check["name"] for check in answer["checks"] if check["skipped"]}
+    assert skipped == {"credentials", "clock", "role", "quotas"}
+
+
+@pytest.mark.parametrize(("ahead", "says"), [(-600, "behind"), (600, "ahead of"), (30, "")])
+def test_a_wrong_clock_is_found(ahead: int, says: str) -> None:
+    from datetime import UTC, datetime, timedelta
+    from email.utils import format_datetime
+
+    from launcher.doctor.machine import clock
+
+    machine = Machine(Account(Settings(region="eu-central-1")))
+    there = format_datetime(datetime.now(UTC) - timedelta(seconds=ahead), usegmt=True)
+    machine.__dict__["identity"] = {"ResponseMetadata": {"HTTPHeaders": {"date": there}}}
+
+    assert [says in message for message in clock.look(machine)] == ([True] if says else [])
+
+
+def test_a_whole_model_passes_and_a_damaged_one_says_which_file(tmp_path: Path) -> None:
+    whole = write_tiny_artifact(tmp_path / "whole")
+    damaged = Path(shutil.copytree(whole, tmp_path / "damaged"))
+    (damaged / "model.bin").write_bytes((damaged / "model.bin").read_bytes()[:-1] + b"x")
+    (damaged / "weights.pth").write_text("a pickle by its name")
+
+    fine = doctor("--artifact", whole, "--backend", "process")
+    code, answer = doctor("--artifact", damaged, "--backend", "process")
+
+    assert (fine[0], found(fine[1])) == (0, {})
+    assert code == 4
+    assert found(answer)["model-pickles"] == ["weights.pth is a pickle, by its name"]
+    assert "was altered" in found(answer)["serves"][0]
+    assert "model.bin" in found(answer)["serves"][0]
+
+
+def test_an_archive_that_is_none_is_an_error_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "model.tar.gz").write_text("no archive")
+
+    code, answer = doctor("--artifact", tmp_path / "model.tar.gz", "--backend", "process")
+
+    assert code == 4
+    assert set(found(answer)) == {"unpacks"}
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    """Two classes in three splits."""
+    for split in ("train", "valid", "test"):
+        for name in ("001.Red", "002.Green"):
+            folder = tmp_path / "photographs" / split / name
+            folder.mkdir(parents=True)
+            for number in range(3):
+                Image.new("RGB", (60 + number, 50), (number, 99, 0)).save(folder / f"{number}.jpg")
+    return tmp_path / "photographs"
+
+
+def test_a_picture_that_cannot_be_read_is_a_warning_and_is_named(photographs: Path) -> None:
+    (photographs / "test/001.Red/text.jpg").write_text("no picture")
+
+    code, answer = doctor("--data", photographs, "--backend", "process")
+
+    assert (code, found(answer)) == (3, {"pictures": ["test/001.Red/text.jpg cannot be read"]})
+
+
+def test_a_split_without_a_class_is_an_error(photographs: Path) -> None:
+    shutil.rmtree(photographs / "valid/001.Red")
+
+    code, answer = doctor("--data", photographs, "--backend", "process")
+
+    assert code == 4
+    assert "/valid lacks 001.Red" in found(answer)["layout"][0]
+
+
+def test_what_is_not_there_is_a_wrong_argument(tmp_path: Path) -> None:
+    script = [
+        sys.executable,
+        ROOT / "scripts/doctor.py",
+        "--data",
+        tmp_path / "nowhere",
+        "--backend",
+        "process",
+    ]
+    done = subprocess.run(script, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == 2
+    assert "nowhere does not exist" in done.stderr
