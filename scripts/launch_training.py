@@ -19,9 +19,7 @@ import argparse
 import sys
 
 from launcher import arguments as command
-from launcher import aws_training, backends, command_line, findings, jobs, training_arguments
-from launcher.aws_arguments import AWS
-from launcher.aws_training import AwsTraining
+from launcher import command_line, training, training_arguments
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -37,37 +35,11 @@ def main() -> int:
     arguments = parse_arguments()
     if arguments.dry_run:
         command.show([("CreateTrainingJob", training_arguments.request_of(arguments))])
-    elif arguments.backend == AWS:
-        train_on_aws(arguments)
+    elif arguments.stop:
+        training.stop(arguments, command_line.tell)
     else:
-        train_here(arguments)
+        print("\n".join(training.run(arguments, command_line.tell).lines()))
     return 0
-
-
-def train_here(arguments: argparse.Namespace) -> None:
-    """Carry the request out on this machine."""
-    request = training_arguments.request_of(arguments)
-    backend = backends.choose(arguments.backend, command_line.tell)
-    if arguments.managed_rules:
-        command_line.tell("--managed-rules: only SageMaker has them; here the job runs its own rules")
-    job = backend.train(request, arguments.output, command_line.tell)
-    latest = jobs.point_latest(job)
-    for name, value in job.metrics.items():
-        print(f"{name:24} {value:.6g}")
-    lines = [f"model: {job.archive}", f"{latest} leads to this job", *findings.summary(job.folder)]
-    print("\n".join(lines))
-
-
-def train_on_aws(arguments: argparse.Namespace) -> None:
-    """Send the request, or find a job that runs there; follow or stop it."""
-    account, say = command.account_of(arguments), command_line.tell
-    if arguments.stop:
-        ended = AwsTraining(arguments.stop, account, say).stop()
-        say(f"it had ended already: {ended}" if ended else f"stopping: --attach {arguments.stop} follows it")
-        return
-    request = None if arguments.attach else training_arguments.request_of(arguments)
-    job = AwsTraining(request["TrainingJobName"] if request else arguments.attach, account, say)
-    print("\n".join(aws_training.run(job, say, request)))
 
 
 if __name__ == "__main__":

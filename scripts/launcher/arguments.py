@@ -6,9 +6,9 @@ A hyperparameter that is not given is not sent: the trainer's defaults are the o
 import argparse
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from launcher import (
     aws,
@@ -56,6 +56,39 @@ def parse_given(
     values = vars(parser.parse_args(line, nothing))
     given = {name: value for name, value in values.items() if value is not None}
     return argparse.Namespace(**defaults | given), set(given)
+
+
+def read(
+    add: Callable[[argparse.ArgumentParser], None],
+    parse: Callable[[argparse.ArgumentParser, Sequence[str]], argparse.Namespace],
+    *words: object,
+    **options: object,
+) -> argparse.Namespace:
+    """Return what a script reads of its command line, for a program that has none, such as the notebook.
+
+    `batch_size=32` stands for --batch-size 32, True for an option without a value, None for none, a list for
+    an option that is repeated and a tuple for one with several values. Raises SettingsError.
+    """
+    parser = _Raising()
+    add(parser)
+    return parse(parser, [*map(str, words), *_line(options)])
+
+
+class _Raising(argparse.ArgumentParser):
+    """Raises what is wrong with a line, where a script would end."""
+
+    def error(self, message: str) -> NoReturn:
+        raise SettingsError(message)
+
+
+def _line(options: dict[str, object]) -> Iterator[str]:
+    for name, value in options.items():
+        flag = f"--{name.replace('_', '-')}"
+        for each in value if isinstance(value, list) else [value]:
+            if isinstance(each, tuple):
+                yield from (flag, *map(str, each))
+            elif each is not None and each is not False:
+                yield flag if each is True else f"{flag}={each}"
 
 
 def flags(parser: argparse.ArgumentParser, names: Collection[str]) -> str:

@@ -1,6 +1,6 @@
 """A training job on SageMaker: started, followed to its end, stopped, and what came out of it.
 
-Called by scripts/launch_training.py. The job runs there whether anybody follows it or not.
+Called by `training`. The job runs there whether anybody follows it or not.
 """
 
 import time
@@ -13,6 +13,7 @@ from launcher.aws_job import ENDED, AwsJob
 from launcher.aws_log import Tail
 from launcher.jobs import JobFailed, JobStopped
 from launcher.requests import Request
+from launcher.trained import Trained
 from launcher.training_view import View
 
 LOG_SECONDS = 5.0  # between looks, and what a log is behind at most when its job has ended
@@ -60,8 +61,8 @@ class AwsTraining(AwsJob):
         return None if price is None else price * resources.get("InstanceCount", 1)
 
 
-def run(job: AwsTraining, say: Say, request: Request | None = None) -> list[str]:
-    """Start a job, or find one that runs, and follow it; returns what is said of one that is done.
+def run(job: AwsTraining, say: Say, request: Request | None = None) -> Trained:
+    """Start a job, or find one that runs, and follow it until it is done.
 
     Whatever ends this, the job runs on, and that is said. Raises JobFailed with SageMaker's FailureReason
     first, JobStopped, and as AWS refuses or cannot be reached.
@@ -77,9 +78,10 @@ def run(job: AwsTraining, say: Say, request: Request | None = None) -> list[str]
     return _conclude(job, description, view)
 
 
-def _conclude(job: AwsTraining, description: Mapping[str, Any], view: View) -> list[str]:
+def _conclude(job: AwsTraining, description: Mapping[str, Any], view: View) -> Trained:
     """Tell a job that is done from one that failed and one that was stopped."""
-    status, lines = job.status(description), _what_is_left(job, description)
+    status, place = job.status(description), _place(job, description)
+    lines = _what_is_left(job, description, place)
     if status == "Failed":
         reason = description.get("FailureReason", "SageMaker gives no reason")
         last = ["the last lines of its log:", *view.last_lines] if view.last_lines else []
@@ -90,8 +92,7 @@ def _conclude(job: AwsTraining, description: Mapping[str, Any], view: View) -> l
         head = [f"the training job {job.name} was stopped ({why})", *_remedies(why)]
         raise JobStopped("\n".join([*head, *_how_to_continue(description), *lines]))
     metrics = _final_metrics(description) | view.metrics
-    model = f"model: {description['ModelArtifacts']['S3ModelArtifacts']}"
-    return [*(f"{name:24} {value:.6g}" for name, value in metrics.items()), model, *lines]
+    return Trained(job.name, place, description["ModelArtifacts"]["S3ModelArtifacts"], metrics, lines)
 
 
 def _remedies(reason: str) -> list[str]:
@@ -109,11 +110,15 @@ def _final_metrics(description: Mapping[str, Any]) -> dict[str, float]:
     return {each["MetricName"]: each["Value"] for each in description.get("FinalMetricDataList", [])}
 
 
-def _what_is_left(job: AwsTraining, description: Mapping[str, Any]) -> list[str]:
+def _place(job: AwsTraining, description: Mapping[str, Any]) -> str:
+    """Return the prefix of what it leaves."""
+    return f"{description['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{job.name}"
+
+
+def _what_is_left(job: AwsTraining, description: Mapping[str, Any], place: str) -> list[str]:
     """Say what it has cost, and how its findings and its report are made of what it left in S3."""
-    output = description["OutputDataConfig"]["S3OutputPath"].rstrip("/")
     spent = charges.spent(description, job.account.region)
     return [
         *([f"charged: {spent}"] if spent else []),
-        f"findings and report: python scripts/analyze_debug.py {output}/{job.name}",
+        f"findings and report: python scripts/analyze_debug.py {place}",
     ]

@@ -1,4 +1,7 @@
-"""The command line of a training job, and the request that follows from it. Called by launch_training.py."""
+"""The command line of a training job, and the request that follows from it.
+
+Called by launch_training.py, `training`, and for its options by the notebook.
+"""
 
 import argparse
 from collections.abc import Sequence
@@ -38,6 +41,11 @@ def parse(parser: argparse.ArgumentParser, line: Sequence[str] | None = None) ->
         raise SettingsError("--output is a folder of this machine: on AWS results go to --s3-output")
     aws_arguments.refuse_elsewhere(parser, values, given)
     return values
+
+
+def given(**options: object) -> argparse.Namespace:
+    """Return the options of a job, as launch_training.py reads them (`arguments.read`)."""
+    return arguments.read(add, parse, **options)
 
 
 def request_of(given: argparse.Namespace) -> Request:

@@ -138,7 +138,7 @@ def follow(platform: Platform, handlers: None, capsys: pytest.CaptureFixture[str
         job = AwsTraining("dogs", Account(Settings()), command_line.tell)
 
         def main() -> int:
-            print("\n".join(aws_training.run(job, command_line.tell, request)))
+            print("\n".join(aws_training.run(job, command_line.tell, request).lines()))
             return 0
 
         code = command_line.run(main)
