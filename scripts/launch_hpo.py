@@ -16,21 +16,10 @@ Exit codes: 0 done; 1 no trial succeeded; 2 a setting is wrong; 130 after Ctrl-C
 """
 
 import argparse
-import os
 import sys
 
 from launcher import arguments as command
-from launcher import (
-    aws_search,
-    backends,
-    command_line,
-    local_search,
-    search_arguments,
-    search_results,
-    tuning_request,
-)
-from launcher.aws_search import AwsSearch
-from launcher.errors import SettingsError
+from launcher import command_line, search_arguments, searching, tuning_request
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -47,47 +36,11 @@ def main() -> int:
     if arguments.dry_run:
         request = search_arguments.request_of(arguments, command_line.tell)
         command.show([(tuning_request.OPERATION, request)])
-    elif arguments.backend == search_arguments.AWS:
-        search_on_aws(arguments)
+    elif arguments.stop:
+        searching.stop(arguments, command_line.tell)
     else:
-        search_here(arguments)
+        searching.run(arguments, command_line.tell)
     return 0
-
-
-def search_here(arguments: argparse.Namespace) -> None:
-    """Carry the request out on this machine, or take part in a search that was begun."""
-    if arguments.stop:
-        raise SettingsError("--stop is for --backend aws: a search on this machine ends with Ctrl-C")
-    say, runs = command_line.tell, arguments.output
-    storage = search_arguments.storage_of(arguments, os.environ)
-    backend = backends.choose(arguments.backend, say)
-    if arguments.attach:
-        study, folder = local_search.attach(arguments.attach, runs, storage)
-    else:
-        request = search_arguments.request_of(arguments, say)
-        backend.check(request["TrainingJobDefinition"])
-        study, folder = local_search.begin(request, runs, storage, say)
-    local_search.run(study, backend, folder, say)
-
-
-def search_on_aws(arguments: argparse.Namespace) -> None:
-    """Send the request, or find a search that runs there; follow or stop it."""
-    say = command_line.tell
-    account = command.account_of(arguments)
-    if arguments.stop:
-        ended = AwsSearch(arguments.stop, account, say).stop()
-        how = f"it had ended already: {ended}" if ended else "stopping"
-        say(f"{how}; --attach {arguments.stop} shows what it has found")
-        return
-    request = None if arguments.attach else search_arguments.request_of(arguments, say)
-    search = AwsSearch(request["HyperParameterTuningJobName"] if request else arguments.attach, account, say)
-    with search.mentioned():
-        if request is None:
-            folder = search_results.folder_of(arguments.output, search.request)
-        else:
-            with search_results.new_folder(arguments.output, request) as folder:
-                search.start(request)
-        aws_search.follow(search, folder, say)
 
 
 if __name__ == "__main__":

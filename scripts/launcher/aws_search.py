@@ -1,6 +1,6 @@
 """A search on SageMaker: started, followed, stopped, and its trials read back.
 
-Called by scripts/launch_hpo.py. The job runs there whether anybody follows it or not.
+Called by `searching`. The job runs there whether anybody follows it or not.
 """
 
 import time

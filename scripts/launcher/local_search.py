@@ -1,4 +1,4 @@
-"""A search on this machine, from its request to its results. Called by scripts/launch_hpo.py.
+"""A search on this machine, from its request to its results. Called by `searching`.
 
 The study remembers, the tuner runs, the view shows, and what is left is written at the end, however it ends.
 """

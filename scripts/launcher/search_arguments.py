@@ -1,6 +1,7 @@
 """The command line of a search for hyperparameters, and the request that follows from it.
 
-Called by scripts/launch_hpo.py alone: what it imports, the other scripts do without.
+Called by launch_hpo.py, `searching`, and for its options by the notebook: what it imports, the other scripts
+do without.
 """
 
 import argparse
@@ -61,6 +62,11 @@ def parse(parser: argparse.ArgumentParser, line: Sequence[str] | None = None) ->
             f"--storage is for a search on this machine: with --backend {AWS} SageMaker keeps it"
         )
     return values
+
+
+def options(**named: object) -> argparse.Namespace:
+    """Return the options of a search, as launch_hpo.py reads them (`arguments.read`)."""
+    return arguments.read(add, parse, **named)
 
 
 def storage_of(given: argparse.Namespace, environment: MutableMapping[str, str]) -> str | None:

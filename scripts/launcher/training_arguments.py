@@ -43,9 +43,9 @@ def parse(parser: argparse.ArgumentParser, line: Sequence[str] | None = None) ->
     return values
 
 
-def given(**options: object) -> argparse.Namespace:
+def options(**named: object) -> argparse.Namespace:
     """Return the options of a job, as launch_training.py reads them (`arguments.read`)."""
-    return arguments.read(add, parse, **options)
+    return arguments.read(add, parse, **named)
 
 
 def request_of(given: argparse.Namespace) -> Request:
