@@ -3,6 +3,7 @@
 
   python scripts/deploy.py
   python scripts/deploy.py --model runs/dog-breeds-…/output/model.tar.gz --port 0 --memory 2g --cpus 2
+  python scripts/deploy.py --variant old=runs/dog-breeds-… --variant new=runs/latest       # a port for each
   python scripts/deploy.py --backend aws --model runs/latest --capture 10 --scale-invocations 600
   python scripts/deploy.py --backend aws --variant A=runs/old:9 --variant B=dog-breeds-20261123-101500-ab12:1
   python scripts/deploy.py --backend aws --model runs/new --canary 10 --rollback-on dog-breeds-5xx
@@ -10,29 +11,23 @@
   python scripts/deploy.py --backend aws --name many --multi-model s3://bucket/models/
   python scripts/deploy.py --backend aws --delete dog-breeds
 
-On SageMaker a model is an archive or a job's folder here, s3://… or a training job's name; an endpoint
+A model is an archive or a job's folder here, for SageMaker also s3://… or a training job's name; an endpoint
 that is there is updated, and is afterwards as this command says. Ctrl-C ends the wait, not the endpoint. Here
 the endpoint's log goes to stderr, and nothing is left behind when it stops.
 """
 
 import argparse
 import sys
-from pathlib import Path
 
 from launcher import arguments as command
-from launcher import aws_endpoint, backends, command_line, deployment, endpoint_requests, serving_arguments
+from launcher import aws_endpoint, command_line, deployment, hosting, serving, serving_arguments
 from launcher.aws_endpoint import AwsEndpoint
 from launcher.errors import SettingsError
-from launcher.model_source import ModelSource
 
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = command.parser(__doc__)
-    command.add_backend(parser, serving_arguments.AWS)
-    command.add_serving(parser)
-    parser.add_argument("--model", default="runs/latest/output/model.tar.gz", help="what to serve")
-    parser.add_argument("--port", type=int, default=8080, help="on 127.0.0.1; 0 takes any that is free")
     serving_arguments.add(parser)
     parser.add_argument("--dry-run", action="store_true", help="print all requests and do nothing")
     return serving_arguments.parse(parser)
@@ -54,36 +49,29 @@ def main() -> int:
 
 def serve_here(arguments: argparse.Namespace) -> None:
     """Serve in the foreground."""
-    requests = endpoint_requests.on_this_machine(arguments.serve_image, Path(arguments.model), arguments.name)
     if arguments.dry_run:
-        operations = ("CreateModel", "CreateEndpointConfig", "CreateEndpoint")
-        command.show(list(zip(operations, requests, strict=True)))
+        each = serving.requests_here(arguments).values()
+        command.show([pair for requests in each for pair in zip(serving.OPERATIONS, requests, strict=True)])
         return
-    tell = command_line.tell
-    backend = backends.choose(arguments.backend, tell, memory=arguments.memory, cpus=arguments.cpus)
-    with backend.deploy(*requests, port=arguments.port, on_line=tell) as running:
-        print(f"{running.name} answers at {running.url}; Ctrl-C stops it. Try:")
-        print(
-            f"  curl -H 'Content-Type: image/jpeg' --data-binary @dog.jpg {running.url}/invocations",
-            flush=True,
-        )
-        running.wait()
+    with serving.here(arguments, command_line.tell) as running:
+        for each in running.values():
+            print(f"{each.name} answers at {each.url}; Ctrl-C stops it. Try:")
+            print(f"  curl -H 'Content-Type: image/jpeg' --data-binary @dog.jpg {each.url}/invocations")
+        sys.stdout.flush()
+        hosting.wait(running.values())
 
 
 def deploy(arguments: argparse.Namespace) -> None:
     """Make or update an endpoint, and wait until it answers."""
-    account = command.account_of(arguments)
-    source = ModelSource(account, command_line.tell, send=not arguments.dry_run)
-    archives = {model: source.uri(model) for model in serving_arguments.models(arguments)}
-    plan = deployment.plan(arguments, account, archives)
     if arguments.dry_run:
-        command.show(plan.operations)
+        account = command.account_of(arguments)
+        command.show(serving.plan(arguments, account, command_line.tell, send=False).operations)
         command_line.tell(
             "CreateEndpoint is sent where there is no endpoint of this name, else UpdateEndpoint"
         )
         return
-    endpoint = AwsEndpoint(deployment.name_of(arguments, account), account, command_line.tell)
-    show(endpoint.name, endpoint.deploy(plan))
+    endpoint, found = serving.on_aws(arguments, command_line.tell)
+    show(endpoint.name, found)
 
 
 def attach(arguments: argparse.Namespace) -> None:

@@ -1,6 +1,6 @@
 """The files that an endpoint is asked about: of this machine, and of S3, from where they are brought.
 
-Called by `invoke.py`.
+Called by `asking`.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,8 +1,12 @@
-"""Which endpoint a command line asks. Called by scripts/invoke.py alone."""
+"""The command line of a question to an endpoint, and which endpoint it asks.
+
+Called by invoke.py, `asking`, and for its options by the notebook.
+"""
 
 import argparse
+from collections.abc import Sequence
 
-from launcher import arguments, comparison
+from launcher import arguments, comparison, predictions
 from launcher.asked_files import AskedFiles
 from launcher.endpoint import Client, EndpointClient
 from launcher.errors import SettingsError
@@ -17,7 +21,10 @@ _EXCLUDED = {
 
 
 def add(to: argparse.ArgumentParser) -> None:
-    """Add what names an endpoint, or two."""
+    """Add what is asked, and what names an endpoint, or two."""
+    to.add_argument(
+        "paths", nargs="+", metavar="FILE|FOLDER|s3://…", help="folders and prefixes are searched"
+    )
     which = to.add_mutually_exclusive_group()
     which.add_argument("--url", default="http://127.0.0.1:8080", help="the endpoint")
     which.add_argument("--endpoint-name", metavar="NAME", help="one of SageMaker's endpoints instead")
@@ -34,11 +41,15 @@ def add(to: argparse.ArgumentParser) -> None:
         help="two variants of --endpoint-name, or two URLs: which is right more often, and which is faster?",
     )
     to.add_argument("--dry-run", action="store_true", help="print the requests to SageMaker and ask nothing")
+    to.add_argument("--top-k", type=int, choices=range(1, 6), default=5, help="how many breeds to show")
+    to.add_argument("--format", choices=predictions.FORMATS, default="table", help="how to show them")
+    to.add_argument("--clients", type=arguments.positive, default=4, metavar="N", help="requests at a time")
+    to.add_argument("--latency", action="store_true", help="say on stderr how long the answers took")
 
 
-def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+def parse(parser: argparse.ArgumentParser, line: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; raises SettingsError for options that do not go together."""
-    found, given = arguments.parse_given(parser, needed=["."])
+    found, given = arguments.parse_given(parser, line, needed=["."])
     if not found.endpoint_name:
         arguments.refuse(parser, given & _ON_SAGEMAKER, "only with --endpoint-name")
     for name in _EXCLUDED.keys() & given:
@@ -48,6 +59,11 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     if found.compare and found.format not in comparison.FORMATS:
         raise SettingsError(f"--compare has no --format {found.format}: {' or '.join(comparison.FORMATS)}")
     return found
+
+
+def options(*paths: object, **named: object) -> argparse.Namespace:
+    """Return the options of a question, as invoke.py reads them (`arguments.read`)."""
+    return arguments.read(add, parse, *paths, **named)
 
 
 def operations_of(given: argparse.Namespace, asked: AskedFiles) -> Operations:

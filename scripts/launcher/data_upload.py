@@ -1,4 +1,4 @@
-"""Bringing a data folder to S3. Called by `prepare_data.py`."""
+"""Bringing a data folder to S3. Called by prepare_data.py and by the notebook."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -11,10 +11,8 @@ from launcher.s3 import Prefix
 from launcher.s3_upload import Copy
 
 
-def upload(
-    folder: Path, to: str | None, account: Account, *, without: Collection[str], dry_run: bool
-) -> None:
-    """Make the copy of a data folder like it and print its URI, or with `dry_run` print the requests.
+def upload(folder: Path, to: str | None, account: Account, *, without: Collection[str], dry_run: bool) -> str:
+    """Make the copy of a data folder like it, print and return its URI, or with `dry_run` print the requests.
 
     Of the folder, what is `without` stays here. Raises SettingsError where another thing's files lie, and
     WorkFailed where the copy could not be finished.
@@ -30,9 +28,10 @@ def upload(
     command_line.tell(f"{prefix.uri}: {plan}")
     if dry_run:
         arguments.show(copy.operations(plan))
-        return
-    copy.carry_out(plan, folder)
-    print(prefix.uri)
+    else:
+        copy.carry_out(plan, folder)
+        print(prefix.uri)
+    return prefix.uri
 
 
 def names(folder: Path) -> list[str]:

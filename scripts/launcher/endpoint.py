@@ -19,9 +19,11 @@ import httpx
 
 from launcher.errors import SettingsError, WorkFailed
 from launcher.pictures import NPY, readable
-from launcher.predictions import Prediction, Ranked
+from launcher.predictions import Explanation, Prediction, Ranked
 
 JSON = "application/json"
+ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"  # the header of a request's options
+EXPLAIN = "explain=true"
 ATTEMPTS = 4
 # The platform gives /invocations 60 s.
 TIMEOUT = httpx.Timeout(65, connect=5)
@@ -51,8 +53,8 @@ class Client(ABC):
     """Asks one endpoint about pictures; use it as a context, so that its connections are closed."""
 
     @abstractmethod
-    def ask(self, body: bytes, content_type: str, accept: str = JSON) -> Reply:
-        """Send one body.
+    def ask(self, body: bytes, content_type: str, accept: str = JSON, attributes: str = "") -> Reply:
+        """Send one body; `attributes` are options as docs/http.md has them.
 
         With `application/x-npy` both ways this is the array contract: float32 (N, 3, S, S) in, logits
         (N, classes) out. Raises Refused for 4xx, NoAnswer for everything else that is not an answer.
@@ -72,14 +74,14 @@ class Client(ABC):
     ) -> None:
         self.close()
 
-    def predict(self, file: Path) -> list[Prediction]:
+    def predict(self, file: Path, attributes: str = "") -> list[Prediction]:
         """Ask about one file: a picture, or an .npy of normalised ones, which has a prediction for each.
 
         An unreadable or refused file is a prediction with an error; NoAnswer is raised.
         """
         try:
             body, content_type = readable(file)
-            reply = self.ask(body, content_type)
+            reply = self.ask(body, content_type, attributes=attributes)
             answers = json.loads(reply.body)["predictions"]
         except OSError as error:
             return [Prediction(str(file), error=error.strerror or str(error))]
@@ -134,9 +136,11 @@ class EndpointClient(Client):
         """Close its connections."""
         self.http.close()
 
-    def ask(self, body: bytes, content_type: str, accept: str = JSON) -> Reply:
+    def ask(self, body: bytes, content_type: str, accept: str = JSON, attributes: str = "") -> Reply:
         """Post one body to /invocations."""
         headers = {"Content-Type": content_type, "Accept": accept}
+        if attributes:
+            headers[ATTRIBUTES] = attributes
         reason = ""
         for attempt in range(ATTEMPTS):
             time.sleep(0.2 * (2**attempt - 1))
@@ -160,7 +164,9 @@ def _prediction(name: str, answer: Mapping[str, Any]) -> Prediction:
     """One picture's part of an answer, `{"top": […]}` or `{"error": {…}}`."""
     if error := answer.get("error"):
         return Prediction(name, error=f"{error['code']}: {error['message']}")
-    return Prediction(name, tuple(Ranked(**entry) for entry in answer["top"]))
+    found = answer.get("explanation")
+    explanation = Explanation(found["map"], found["box"]) if found else None
+    return Prediction(name, tuple(Ranked(**entry) for entry in answer["top"]), explanation=explanation)
 
 
 def accepted(status: int, body: bytes) -> bytes:

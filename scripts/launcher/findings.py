@@ -1,14 +1,15 @@
 """What a job's rules and its profiler have found, as the job's folder says it; `trainer.findings` writes it.
 
-Called by `jobs` and by `launch_training.py`, after a job that succeeded and after one that did not.
+Called by `jobs` and by `training`, after a job that succeeded and after one that did not.
 """
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
-FINDINGS = "output/data/findings.json"
-REPORT = "output/data/report/report.html"
+DATA = "output/data"  # below a job's folder
+FINDINGS = f"{DATA}/findings.json"
+REPORT = f"{DATA}/report/report.html"
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,10 @@ class Finding:
         return f"{self.rule}{where}: {self.says}"
 
 
-def read(job: Path) -> list[Finding] | None:
-    """Return the findings in a job's folder; None where there are none, or only half a file."""
+def read(data: Path) -> list[Finding] | None:
+    """Return the findings in a job's output folder; None where there are none, or only half a file."""
     try:
-        entries = json.loads((job / FINDINGS).read_text(encoding="utf-8"))
+        entries = json.loads((data / Path(FINDINGS).name).read_text(encoding="utf-8"))
         return [Finding(each["rule"], each["step"], each["says"]) for each in entries]
     except (FileNotFoundError, ValueError, LookupError, TypeError):
         return None
@@ -35,7 +36,7 @@ def read(job: Path) -> list[Finding] | None:
 
 def summary(job: Path) -> list[str]:
     """Return the lines that a job's end is told with: how many findings, each of them, and the report."""
-    found = read(job)
+    found = read(job / DATA)
     lines = [] if found is None else [f"findings: {len(found) or 'none'}", *(f"  {each}" for each in found)]
     report = job / REPORT
     return [*lines, f"report: {report}"] if report.is_file() else lines

@@ -8,10 +8,11 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import httpx
 
@@ -27,11 +28,11 @@ class EndpointFailed(WorkFailed):
 
 @dataclass(frozen=True)
 class RunningEndpoint:
-    """An endpoint that answers: its name, its URL, and how to wait for its end."""
+    """An endpoint that answers; `check` raises EndpointFailed once it does not any more."""
 
     name: str
     url: str
-    wait: Callable[[], None]
+    check: Callable[[], None]
 
 
 @contextmanager
@@ -61,7 +62,7 @@ def host(
             log = Log(workload.output(), on_line)
             url = f"http://127.0.0.1:{port}"
             _wait_until_healthy(workload, log, url, _startup_seconds(config))
-            yield RunningEndpoint(endpoint["EndpointName"], url, lambda: _wait_for_end(workload, log))
+            yield RunningEndpoint(endpoint["EndpointName"], url, lambda: _check(workload, log))
         log.finish()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -108,10 +109,7 @@ def _wait_until_healthy(workload: Workload, log: Log, url: str, seconds: float) 
     deadline = time.monotonic() + seconds
     with httpx.Client(trust_env=False, timeout=2) as client:
         while not _healthy(client, url):
-            log.check()
-            if (code := workload.exit_code()) is not None:
-                log.finish()
-                raise EndpointFailed(_last_words(log, f"the serving container ended with exit code {code}"))
+            _check(workload, log)
             if time.monotonic() > deadline:
                 raise EndpointFailed(_last_words(log, f"/ping did not answer 200 within {seconds:.0f} s"))
             time.sleep(workloads.POLL_SECONDS)
@@ -124,12 +122,19 @@ def _healthy(client: httpx.Client, url: str) -> bool:
         return False  # not listening yet: the loop above knows when to stop asking
 
 
-def _wait_for_end(workload: Workload, log: Log) -> None:
-    """Wait as long as the endpoint serves; raises EndpointFailed when it ends by itself."""
-    workloads.wait([workload], [log], seconds=float("inf"))
-    log.finish()
-    what = f"the serving container ended with exit code {workload.exit_code()}"
-    raise EndpointFailed(_last_words(log, what))
+def wait(running: Collection[RunningEndpoint]) -> NoReturn:
+    """Wait as long as all of them serve; raises EndpointFailed when one ends by itself."""
+    while True:
+        for each in running:
+            each.check()
+        time.sleep(workloads.POLL_SECONDS)
+
+
+def _check(workload: Workload, log: Log) -> None:
+    log.check()
+    if (code := workload.exit_code()) is not None:
+        log.finish()
+        raise EndpointFailed(_last_words(log, f"the serving container ended with exit code {code}"))
 
 
 def _last_words(log: Log, what: str) -> str:

@@ -1,7 +1,7 @@
 """Where a model that is to be served on SageMaker comes from: this machine, S3, or a training job there.
 
-Called by deploy.py, batch_transform.py and explain.py. An archive of this machine is sent to the project's
-bucket under its SHA-256, so that the same model is sent once.
+Called by `serving`, `transform` and explain.py. An archive of this machine is sent to the project's bucket
+under its SHA-256, so that the same model is sent once.
 """
 
 import json
@@ -17,6 +17,11 @@ from launcher.sender import Sender
 
 ARCHIVE = "output/model.tar.gz"  # below a job's folder
 _JOB = re.compile(r"[A-Za-z0-9](-*[A-Za-z0-9]){0,62}")
+
+
+def archive_of(model: Path) -> Path:
+    """Return the archive of a model on this machine, which a job's folder stands for, too."""
+    return model / ARCHIVE if model.is_dir() else model
 
 
 class ModelSource:
@@ -36,7 +41,7 @@ class ModelSource:
             if not re.fullmatch(r"s3://[^/]+/.+", model):
                 raise SettingsError(f"{model}: a model is a file, a job's folder, a job's name or s3://…")
             return model
-        if (archive := _archive(model)).is_file():
+        if (archive := archive_of(Path(model))).is_file():
             return self._sent(archive)
         if _JOB.fullmatch(model):
             return self._of_job(model)
@@ -47,7 +52,7 @@ class ModelSource:
 
         Raises SettingsError where there is no such model, and WorkFailed for an archive that is none.
         """
-        if (archive := _archive(model)).is_file():
+        if (archive := archive_of(Path(model))).is_file():
             with archive.open("rb") as stream:
                 return _classes(stream)
         bucket, _, key = self.uri(model).removeprefix("s3://").partition("/")
@@ -95,12 +100,6 @@ class ModelSource:
         if job["TrainingJobStatus"] != "Completed":
             raise SettingsError(f"the training job {name} has no model: it is {job['TrainingJobStatus']}")
         return str(job["ModelArtifacts"]["S3ModelArtifacts"])
-
-
-def _archive(model: str) -> Path:
-    """Return where the archive of a model of this machine would be."""
-    path = Path(model)
-    return path / ARCHIVE if path.is_dir() else path
 
 
 def _classes(archive: IO[bytes]) -> list[str]:

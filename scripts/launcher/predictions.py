@@ -27,10 +27,22 @@ class Ranked:
 
 
 @dataclass(frozen=True)
+class Explanation:
+    """The class activation map of the best class, rows from the top, and the part of the picture it covers.
+
+    `box` is left, top, right and bottom in pixels of the upright picture (docs/http.md).
+    """
+
+    map: Sequence[Sequence[float]]
+    box: Sequence[float]
+
+
+@dataclass(frozen=True)
 class Prediction:
     """The most probable classes of one picture, best first, or why there are none.
 
-    `variant` is which of an endpoint's has answered, where there are some, and `seconds` after how long.
+    `variant` is which of an endpoint's has answered, where there are some, and `seconds` after how long;
+    `explanation` is there where it was asked for.
     """
 
     file: str
@@ -38,6 +50,7 @@ class Prediction:
     error: str = ""
     variant: str = ""
     seconds: float | None = None
+    explanation: Explanation | None = None
 
 
 def show(predictions: Sequence[Prediction], form: str, top_k: int, output: TextIO | None = None) -> None:

@@ -33,11 +33,11 @@ class SageMakerClient(Client):
     variant: str = ""
     model: str = ""  # its archive's name below the endpoint's prefix
 
-    def ask(self, body: bytes, content_type: str, accept: str = JSON) -> Reply:
+    def ask(self, body: bytes, content_type: str, accept: str = JSON, attributes: str = "") -> Reply:
         """Call InvokeEndpoint; raises SettingsError, too, as AWS refuses."""
         began = time.perf_counter()
         with aws.explained(missing=f"there is no endpoint {self._asked} in this account and region"):
-            status, content, variant = self.post(body, content_type, accept)
+            status, content, variant = self.post(body, content_type, accept, attributes)
         return Reply(accepted(status, content), variant, time.perf_counter() - began)
 
     @property
@@ -104,7 +104,7 @@ class AsyncClient(Client):
             *(("DeleteObjects", request) for request in self._requests.removals([name])),
         ]
 
-    def ask(self, body: bytes, content_type: str, accept: str = JSON) -> Reply:
+    def ask(self, body: bytes, content_type: str, accept: str = JSON, attributes: str = "") -> Reply:
         """Call InvokeEndpointAsync and wait for what comes of it; raises as AWS refuses, too.
 
         Where no answer comes the body stays in the bucket, and that is said.
@@ -116,7 +116,7 @@ class AsyncClient(Client):
         self._unanswered[place] = ""
         with aws.explained(missing=f"there is no endpoint {self._endpoint} in this account and region"):
             self._requests.client.put_object(**put)
-            asked = self._invoked(invocation, name)
+            asked = self._invoked(invocation | given(CustomAttributes=attributes), name)
         self._unanswered[place] = asked["OutputLocation"]
         content = self._answer(place, asked.get("FailureLocation", ""), began)
         self._requests.remove([name])

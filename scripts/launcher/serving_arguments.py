@@ -1,21 +1,23 @@
-"""The command line of an endpoint on SageMaker, and what of it goes together.
+"""The command line of an endpoint, and what of it goes together.
 
-Called by scripts/deploy.py alone.
+Called by deploy.py, `serving`, and for its options by the notebook.
 """
 
 import argparse
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from launcher import arguments
 from launcher.endpoint_requests import ONLY_VARIANT
 from launcher.errors import SettingsError
+from launcher.model_source import ARCHIVE
 from launcher.scaling_requests import Schedule
 
 AWS = "aws"  # the backend that is no process of this machine
 _HERE = {"port", "memory", "cpus"}
-_EVERYWHERE = {"backend", "model", "serve_image", "dry_run", "name"}
+_EVERYWHERE = {"backend", "model", "serve_image", "dry_run", "name", "variant"}
 _SCALING = {"scale_invocations", "scale_cpu", "scale_backlog", "schedule"}
 _SHIFTING = {"canary", "linear", "rollback_on"}
 # What each of these excludes, by what the platform does not do.
@@ -52,7 +54,13 @@ class Named:
 
 
 def add(to: argparse.ArgumentParser) -> None:
-    """Add what an endpoint on SageMaker is made from."""
+    """Add what an endpoint is made from."""
+    arguments.add_backend(to, AWS)
+    arguments.add_serving(to)
+    to.add_argument("--model", default=f"runs/latest/{ARCHIVE}", help="what to serve")
+    to.add_argument(
+        "--port", type=int, default=8080, help="on 127.0.0.1, of the first variant; 0 takes any that is free"
+    )
     arguments.add_settings(to)
     group = to.add_argument_group("on SageMaker (--backend aws)")
     group.add_argument(
@@ -77,7 +85,7 @@ def add(to: argparse.ArgumentParser) -> None:
         type=variant,
         action="append",
         metavar="NAME=MODEL[:WEIGHT]",
-        help="several share the requests by their weights; repeatable",
+        help="several share the requests by their weights; here each has a port of its own; repeatable",
     )
     group.add_argument(
         "--shadow",
@@ -129,24 +137,32 @@ def _add_scaling(to: argparse.ArgumentParser) -> None:
     )
 
 
-def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+def parse(parser: argparse.ArgumentParser, line: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; raises SettingsError for options that do not go together."""
-    found, given = arguments.parse_given(parser)
+    found, given = arguments.parse_given(parser, line)
     if found.backend != AWS:
         others = given - _HERE - _EVERYWHERE
-        arguments.refuse(
-            parser, others, f"only with --backend {AWS}; this machine serves one --model at a time"
-        )
-        return found
-    _refuse(parser, f"--backend {AWS}", given & _HERE)
+        arguments.refuse(parser, others, f"only with --backend {AWS}")
+        if any(each.weight != 1 for each in found.variant or []):
+            raise SettingsError(
+                f"--variant: the requests are shared by weights with --backend {AWS}; "
+                "here each variant has a port of its own"
+            )
+    else:
+        _refuse(parser, f"--backend {AWS}", given & _HERE)
     for start in _BESIDE.keys() & given:
         _refuse(parser, f"--{start}", given - _BESIDE[start] - {start})
     for name in _EXCLUDED.keys() & given:
         _refuse(parser, arguments.flags(parser, [name]), given & _EXCLUDED[name])
     _check(found)
-    if "serve_image" not in given:
+    if found.backend == AWS and "serve_image" not in given:
         found.serve_image = None  # the account's own
     return found
+
+
+def options(**named: object) -> argparse.Namespace:
+    """Return the options of an endpoint, as deploy.py reads them (`arguments.read`)."""
+    return arguments.read(add, parse, **named)
 
 
 def _refuse(parser: argparse.ArgumentParser, what: str, others: set[str]) -> None:

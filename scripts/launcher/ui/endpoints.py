@@ -11,11 +11,10 @@ from typing import Protocol, Self
 import httpx
 
 from launcher import aws
-from launcher.endpoint import JSON, EndpointClient
+from launcher.endpoint import ATTRIBUTES, JSON, EndpointClient
 from launcher.errors import SettingsError, WorkFailed
 from launcher.sagemaker_endpoint import SageMakerClient
 
-ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 PICTURE = "application/x-image"  # any format that the endpoint reads, told by its content
 
 

@@ -13,8 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from launcher.endpoint import JSON
-from launcher.ui.endpoints import ATTRIBUTES, Answer, Endpoint
+from launcher.endpoint import ATTRIBUTES, JSON
+from launcher.ui.endpoints import Answer, Endpoint
 
 STATIC = Path(__file__).with_name("static")
 FILES = {

@@ -20,9 +20,10 @@ MODEL = str(Path(__file__).parents[2] / "golden/model.tar.gz")
     [
         (
             "--backend process --serverless",
-            "--serverless: only with --backend aws; this machine serves one --model at a time",
+            "--serverless: only with --backend aws",
         ),
-        ("--backend docker --variant A=a --canary 5", "--canary, --variant: only with --backend aws"),
+        ("--backend docker --shadow A=a --canary 5", "--canary, --shadow: only with --backend aws"),
+        ("--backend process --variant A=a:9", "here each variant has a port of its own"),
         ("--backend aws --port 80", "--backend aws and --port do not go together"),
         ("--backend aws --memory 2g", "--backend aws and --memory do not go together"),
         ("--backend aws --serverless --capture 5", "--serverless and --capture do not go together"),
