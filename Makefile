@@ -80,6 +80,9 @@ setup: $(UV) ## the Python environment that BACKEND needs, from the lock file
 setup-hpo: $(UV)
 	@$(UV) sync --quiet --frozen --inexact $(GROUPS_$(RESOLVED)) --group tune
 
+setup-notebook: $(UV)
+	@$(UV) sync --quiet --frozen --inexact $(GROUPS_$(RESOLVED)) --group tune --group notebook --group lab
+
 setup-local-mode: $(UV)
 	@$(UV) sync --quiet --frozen --inexact --group launch --group local-mode
 
@@ -158,6 +161,12 @@ predict: setup ## name the breeds of FILES, without an endpoint and without a ne
 analyze: setup ## run the debugger's rules on JOB and write its report, to OUTPUT where that is given
 	@$(PYTHON) scripts/analyze_debug.py "$(JOB)" $(if $(filter-out runs,$(OUTPUT)),--output "$(OUTPUT)") --backend $(RESOLVED) --image dog-breeds-train:$(TAG) || [ $$? -eq 3 ] # 3: it found something
 
+notebook: setup-notebook $(if $(DATA),,$(filter data/drawn,$(PICTURES))) ## the guided tour, train_and_deploy.ipynb; WHERE=aws: on SageMaker
+	@DATA="$(PICTURES)" BACKEND=$(RESOLVED) $(if $(BACKBONE),BACKBONE="$(BACKBONE)") .venv/bin/jupyter lab train_and_deploy.ipynb
+
+notebook-outputs: setup-notebook $(if $(DATA),,$(filter data/drawn,$(PICTURES))) ## run the notebook and keep its outputs, without photographs
+	@DATA="$(PICTURES)" BACKEND=$(RESOLVED) $(if $(BACKBONE),BACKBONE="$(BACKBONE)") $(PYTHON) scripts/run_notebook.py
+
 ##@ On AWS (docs/operations.md)
 
 setup-account: setup ## a bucket, repositories for the images and a role in the AWS account, or mend them
@@ -192,5 +201,5 @@ clean: ## remove the environment, drawings, results and both images (not data/do
 help: ## this list
 	@awk -f scripts/help.awk $(MAKEFILE_LIST)
 
-.PHONY: demo test setup setup-hpo setup-local-mode setup-dev data check-data upload weights lock base build build-train build-serve push \
-  train hpo serve query batch ui predict analyze setup-account teardown doctor lint format bench clean help
+.PHONY: demo test setup setup-hpo setup-notebook setup-local-mode setup-dev data check-data upload weights lock base build build-train build-serve push \
+  train hpo serve query batch ui predict analyze notebook notebook-outputs setup-account teardown doctor lint format bench clean help

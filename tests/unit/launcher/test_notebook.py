@@ -1,0 +1,107 @@
+"""The guided tour: it runs from top to bottom, and what the repository has of it is fit to be read.
+
+Takes about two minutes, of which the search is one; on drawings, with processes.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from launcher import notebook
+from launcher.predictions import Explanation, Prediction, Ranked
+from launcher.tour import answers
+
+ROOT = Path(__file__).parents[3]
+MAX_BYTES = 1_500_000
+
+
+@pytest.fixture(scope="module")
+def committed() -> Any:
+    """The notebook as it is in the repository."""
+    return notebook.read(ROOT / "train_and_deploy.ipynb")
+
+
+def code_cells(book: Any) -> list[Any]:
+    return [cell for cell in book.cells if cell.cell_type == "code"]
+
+
+def text_of(book: Any) -> str:
+    """All that its outputs say."""
+    outputs = [output for cell in code_cells(book) for output in cell.outputs]
+    parts = [
+        str(output.get("text", "")) + str(output.get("data", {}).get("text/plain", "")) for output in outputs
+    ]
+    return "\n".join(parts)
+
+
+def test_it_runs_from_top_to_bottom_on_drawings(
+    committed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = nbformat.from_dict(committed)
+    for name in ("DATA", "WHERE", "BACKBONE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("BACKEND", "process")
+
+    notebook.execute(book, tmp_path)
+
+    said = text_of(book)
+    assert "12 classes, 290 train, 72 valid, 72 test files" in said
+    assert "2 files cannot be read: train/" in said
+    assert "pictures asked of both" in said
+    assert "removing both endpoints" in said
+    (predictions,) = tmp_path.glob("runs/*/predictions.csv")
+    assert len(predictions.read_text().splitlines()) == 1 + 72
+    photographs = [cell for cell in code_cells(book) if notebook.PHOTOGRAPHS in cell.metadata.get("tags", [])]
+    assert all(any("image/png" in each.get("data", {}) for each in cell.outputs) for cell in photographs)
+
+
+def test_the_committed_one_was_run_in_order_without_an_error(committed: Any) -> None:
+    cells = code_cells(committed)
+
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert not [output for cell in cells for output in cell.outputs if output.output_type == "error"]
+    assert sum(any("image/png" in each.get("data", {}) for each in cell.outputs) for cell in cells) >= 6
+
+
+def test_the_committed_one_has_no_photograph_no_path_of_a_machine_and_a_reasonable_size(
+    committed: Any,
+) -> None:
+    for cell in code_cells(committed):
+        if notebook.PHOTOGRAPHS in cell.metadata.get("tags", []):
+            assert not [kind for each in cell.outputs for kind in each.get("data", {}) if "image" in kind]
+            assert "not kept in the repository" in text_of(nbformat.v4.new_notebook(cells=[cell]))
+    assert not re.search(r"(?<![\w.])/(work|home|root|tmp|Users)/", text_of(committed))
+    assert (ROOT / "train_and_deploy.ipynb").stat().st_size < MAX_BYTES
+
+
+def test_photographs_are_left_out_and_paths_are_those_of_the_checkout() -> None:
+    cell = nbformat.v4.new_code_cell("show()", metadata={"tags": [notebook.PHOTOGRAPHS]})
+    data = {"image/png": "iVBORw0KGgo=", "text/plain": "[a dog]"}
+    stream = nbformat.v4.new_output("stream", text="/work/house/runs/a, of /work/dogs\n")
+    cell.outputs = [nbformat.v4.new_output("display_data", data=data), stream]
+    book = nbformat.v4.new_notebook(cells=[cell])
+
+    notebook.make_presentable(book, Path("/work/house"))
+
+    shown, said = book.cells[0].outputs
+    assert shown.data == {"text/plain": "[a dog]"}
+    assert said.text == "runs/a, of ../dogs\n"
+
+
+def test_answers_are_drawn_with_and_without_their_photographs(tmp_path: Path) -> None:
+    from PIL import Image
+
+    file = tmp_path / "dog.jpg"
+    Image.new("RGB", (60, 40), (200, 30, 30)).save(file)
+    heat = Explanation([[0.0, 1.0], [2.0, -1.0]], (10, 0, 50, 40))
+    found = Prediction(str(file), (Ranked("001.Akita", "Akita", 0.9),), explanation=heat)
+
+    with_picture, alone = (answers([found], {file: "001.Akita"}, pictures=each) for each in (True, False))
+
+    assert all(each.png.startswith(b"\x89PNG") for each in (with_picture, alone))
+    assert with_picture.png != alone.png
+    left_out = "not kept in the repository; run this cell to see them"
+    assert repr(with_picture) == f"[photographs with heat maps of Akita: {left_out}]"
