@@ -32,7 +32,7 @@ class Deployed:
 
 
 def deploy(given: argparse.Namespace, say: Say) -> Deployed:
-    """Serve the models of the options until `remove` is called.
+    """Serve the models of the options until `remove` is called; here at ports that are free.
 
     Raises EndpointFailed, SettingsError, WorkFailed, and as AWS refuses or cannot be reached.
     """
@@ -40,8 +40,9 @@ def deploy(given: argparse.Namespace, say: Say) -> Deployed:
         endpoint, _ = on_aws(given, say)
         both = tuple(each.name for each in given.variant or [])
         return Deployed({"endpoint_name": endpoint.name, "compare": both or None}, endpoint.delete)
+    free = argparse.Namespace(**vars(given) | {"port": 0})
     with ExitStack() as stack:
-        running = stack.enter_context(here(given, say))
+        running = stack.enter_context(here(free, say))
         urls = tuple(each.url for each in running.values())
         return Deployed({"compare": urls} if given.variant else {"url": urls[0]}, stack.pop_all().close)
     raise AssertionError("an ExitStack hides no error")
