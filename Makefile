@@ -187,6 +187,25 @@ lint: setup-dev ## style, types, and that the images' requirements are the lock'
 	@$(EXPORT_train) | diff - docker/train.txt && $(EXPORT_serve) | diff - docker/serve.txt \
 	  || { echo "docker/*.txt is not what uv.lock says: make lock" >&2; exit 1; }
 
+hooks: setup-dev ## let git run `make lint` before each commit
+	$(PYTHON) -m pre_commit install
+
+coverage: setup-dev ## which lines the tests that need no container run: build/coverage/index.html
+	$(PYTHON) -m pytest --numprocesses 2 --dist loadgroup --cov --cov-report term --cov-report html tests/unit
+
+test-oldest test-newest: test-%: $(UV) ## the same tests with the oldest, or newest, dependencies that are allowed
+	@.ci/dependencies $*
+
+update: $(UV) ## the newest dependencies that are allowed
+	$(UV) lock --upgrade
+	@$(MAKE) lock
+
+release: setup-dev ## VERSION=1.2.0: number, changelog, commit and tag, and images that carry them
+	@$(PYTHON) scripts/release.py "$(VERSION)"
+	@$(MAKE) build TAG=$(VERSION)
+	@for image in train serve; do \
+	  $(DOCKER) tag dog-breeds-$$image:$(VERSION) dog-breeds-$$image:$$(git rev-parse --short=12 HEAD) || exit 1; done
+
 format: setup-dev ## bring the code into style
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
@@ -202,4 +221,4 @@ help: ## this list
 	@awk -f scripts/help.awk $(MAKEFILE_LIST)
 
 .PHONY: demo test setup setup-hpo setup-notebook setup-local-mode setup-dev data check-data upload weights lock base build build-train build-serve push \
-  train hpo serve query batch ui predict analyze notebook notebook-outputs setup-account teardown doctor lint format bench clean help
+  train hpo serve query batch ui predict analyze notebook notebook-outputs setup-account teardown doctor lint hooks coverage test-oldest test-newest update release format bench clean help
