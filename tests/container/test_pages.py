@@ -1,4 +1,4 @@
-"""The commands of README.md, docs/training.md, docs/debugging.md and docs/tuning.md are run as they stand.
+"""The commands of README.md and of docs/doctor, training, debugging and tuning.md are run as they stand.
 
 One folder for all, in the pages' order; what a page has made the next one finds. To add a command, write it
 down; what this machine has something else for is in STAND_INS. docs/operations.md is run in tests/aws,
@@ -24,7 +24,7 @@ import pages
 from launcher.drawings import draw_picture_set
 from pages import Block
 
-ORDER = ("README.md", "docs/training.md", "docs/debugging.md", "docs/tuning.md")
+ORDER = ("README.md", "docs/doctor.md", "docs/training.md", "docs/debugging.md", "docs/tuning.md")
 # A database server for other machines: tests/unit/launcher/test_shared_study.py starts one for itself.
 NOT_HERE = {"Many machines"}
 # `later PORT COMMAND`: start what ends with Ctrl-C only, and go on once it answers.
@@ -54,9 +54,11 @@ STAND_INS = {
     "runs/<search>/best.json": '"$(ls runs/*/best.json)"',
     "docker run --rm -p 8080:8080": "later $PORT docker run --rm -p $PORT:8080",
     "127.0.0.1:8080": "127.0.0.1:$PORT",
-    "curl ": "curl --fail --silent --show-error ",
+    "curl -H": "curl --fail --silent --show-error -H",
     "dog.jpg": "$(find data/drawn -name '*.jpg' -print -quit)",
     " dog-breeds-serve": f" dog-breeds-serve:{TAG}",
+    # This machine may lack what AWS needs.
+    "doctor.py --environment": "doctor.py --environment || [ $? -ge 3 ]",
     # ResNet50's weights cannot be had everywhere.
     "launch_training.py --data": "launch_training.py --backbone efficientnet_lite0 --data",
 }

@@ -11,6 +11,7 @@ RUN_BY = {
     "CONTRIBUTING.md": "tests/unit/test_contributing.py",
     "README.md": "tests/container/test_pages.py",
     "docs/debugging.md": "tests/container/test_pages.py",
+    "docs/doctor.md": "tests/container/test_pages.py",
     "docs/local-mode.md": "tests/local_mode/test_local_mode.py",
     "docs/operations.md": "tests/aws/test_whole_life.py",
     "docs/training.md": "tests/container/test_pages.py",
@@ -39,7 +40,7 @@ def test_each_page_with_commands_has_a_test_that_runs_them() -> None:
 
     assert with_commands == RUN_BY.keys()
     for page, test in RUN_BY.items():
-        assert Path(page).name in (pages.ROOT / test).read_text(encoding="utf-8"), (
+        assert Path(page).stem in (pages.ROOT / test).read_text(encoding="utf-8"), (
             f"{test} does not name {page}"
         )
 
