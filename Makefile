@@ -143,7 +143,7 @@ hpo: setup-hpo $(if $(DATA),,$(filter data/drawn,$(PICTURES))) ## search hyperpa
 	  --backbone "$(or $(BACKBONE),$$(WEIGHTS="$(WEIGHTS)" sh scripts/backbone.sh))")
 
 serve: setup ## an endpoint with MODEL on PORT, until Ctrl-C
-	@$(PYTHON) scripts/deploy.py --backend $(RESOLVED) --model "$(MODEL)/output/model.tar.gz" --port $(PORT) --image dog-breeds-serve:$(TAG)
+	@exec $(PYTHON) scripts/deploy.py --backend $(RESOLVED) --model "$(MODEL)/output/model.tar.gz" --port $(PORT) --image dog-breeds-serve:$(TAG)
 
 query: setup ## ask the endpoint on PORT about FILES
 	@$(PYTHON) scripts/invoke.py --url http://127.0.0.1:$(PORT) $(FILES)
@@ -152,7 +152,7 @@ batch: setup ## name the breeds of a whole folder, FILES, in one file: predictio
 	@$(PYTHON) scripts/batch_transform.py $(FILES) --backend $(RESOLVED) --model "$(MODEL)" --image dog-breeds-serve:$(TAG)
 
 ui: setup ## a page to try the endpoint on PORT with: drop a photograph, see its breeds, and why
-	@$(PYTHON) scripts/ui.py --port $(UI_PORT) $(if $(ENDPOINT),--endpoint-name "$(ENDPOINT)",--url http://127.0.0.1:$(PORT))
+	@exec $(PYTHON) scripts/ui.py --port $(UI_PORT) $(if $(ENDPOINT),--endpoint-name "$(ENDPOINT)",--url http://127.0.0.1:$(PORT))
 
 predict: setup ## name the breeds of FILES, without an endpoint and without a network
 	@$(PYTHON) scripts/predict.py --backend $(RESOLVED) --job "$(MODEL)" --image dog-breeds-serve:$(TAG) \

@@ -128,11 +128,14 @@ def _decode_json(body: bytes | bytearray) -> list[Item | RequestError]:
 
 def _decode_lines(body: bytes | bytearray) -> list[Item | RequestError]:
     _check_count(body.rstrip().count(b"\n") + 1)
+    return [_read_line(index, line) for index, line in enumerate(bytes(body).rstrip().split(b"\n"))]
+
+
+def _read_line(index: int, line: bytes | bytearray) -> Item | RequestError:
     try:
-        instances = [json.loads(line) for line in body.rstrip().split(b"\n")]
-    except (ValueError, RecursionError) as error:
-        raise RequestError("a line of the body is not JSON in UTF-8") from error
-    return [_read_instance(index, instance) for index, instance in enumerate(instances)]
+        return _read_instance(index, json.loads(line))
+    except (ValueError, RecursionError):
+        return RequestError(f"line {index + 1} of the body is not JSON in UTF-8")
 
 
 def _read_instance(index: int, instance: Any) -> Item | RequestError:

@@ -7,6 +7,7 @@ resized, and only what the crop shows is resized at all. The difference is a lev
 shrunk first a few more. Training sees the same pixels, but for what JPEGs differ that are decoded smaller.
 """
 
+import io
 import re
 import warnings
 from dataclasses import dataclass
@@ -47,6 +48,8 @@ EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif"
 NAMES = "JPEG, PNG, WebP, GIF, BMP, TIFF or PPM"
 
 MAX_PIXELS = 50_000_000
+# JPEG's own limit. Pillow keeps 20 bytes for each row: a strip one pixel wide took a gigabyte.
+MAX_SIDE = 65_535
 # Of a JPEG; each is a pass over all of the picture, and fits into a few bytes. A progressive file has 10;
 # libtiff, too, accepts a hundred in its JPEGs.
 MAX_SCANS = 100
@@ -77,7 +80,7 @@ class PictureError(Exception):
 
 
 class PictureTooLargeError(PictureError):
-    """The picture has more than `MAX_PIXELS` pixels; it was not decoded."""
+    """The picture has more than `MAX_PIXELS` pixels, or a side above `MAX_SIDE`; it was not decoded."""
 
 
 @dataclass(frozen=True)
@@ -114,10 +117,7 @@ def _decode(stream: BinaryIO, *, shortest: int | None) -> tuple[Image.Image, tup
     try:
         with Image.open(stream, formats=FORMATS) as image:
             size = image.size
-            if size[0] * size[1] > MAX_PIXELS:
-                raise PictureTooLargeError(
-                    f"the picture has {size[0] * size[1]:,} pixels; at most {MAX_PIXELS:,} are accepted"
-                )
+            _check_size(*size)
             if image.format in ("JPEG", "MPO"):
                 _check_scans(stream)
             if image.format == "TIFF" and image.info.get("compression") not in _COMPRESSIONS:
@@ -133,6 +133,26 @@ def _decode(stream: BinaryIO, *, shortest: int | None) -> tuple[Image.Image, tup
         raise PictureError(f"the picture is no {NAMES} file") from error
     except Exception as error:  # decoders raise anything on broken bytes: struct.error, KeyError …
         raise PictureError("the picture is damaged or cut off") from error
+
+
+def count_pixels(content: bytes | bytearray) -> int:
+    """How many pixels a picture's first bytes promise; 0 for what is no picture, which decoding will say."""
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            return image.width * image.height
+    except Exception:  # noqa: BLE001 - as in `_decode`
+        return 0
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise PictureTooLargeError(
+            f"the picture has {width * height:,} pixels; at most {MAX_PIXELS:,} are accepted"
+        )
+    if max(width, height) > MAX_SIDE:
+        raise PictureTooLargeError(
+            f"the picture is {width:,} × {height:,}; a side of at most {MAX_SIDE:,} is accepted"
+        )
 
 
 def _check_scans(stream: BinaryIO) -> None:

@@ -6,7 +6,7 @@ endpoint's and `predict`'s answers agree.
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +17,12 @@ from predictor.artifact import DESCRIPTION, Artifact, read_artifact
 from predictor.codecs import Item, RequestError, TooLargeError
 from predictor.engine import Engine, Image, Logits, run_selftest, softmax
 from predictor.explanation import Explanation, Map
-from predictor.images import PictureError, PictureTooLargeError, View, load_view
+from predictor.images import PictureError, PictureTooLargeError, View, count_pixels, load_view
 from predictor.neighbours import Neighbours
 
 NOT_EXPLAINABLE = "this model cannot be explained: its network does not end in pooling and a linear layer"
+
+MAX_REQUEST_PIXELS = 200_000_000  # of all pictures of a request; 64 photographs of 3 megapixels
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Model:
         """What the network looks at of each picture, or why there is nothing."""
         return [
             item if isinstance(item, RequestError) else self._read(index, item)
-            for index, item in enumerate(items)
+            for index, item in enumerate(_within_budget(items))
         ]
 
     def infer(
@@ -103,6 +105,21 @@ class Model:
                 f"the model takes ({', '.join(map(str, wanted))}) in {array.dtype}"
             )
         return View(array, (0, 0, width, height))
+
+
+def _within_budget(items: Sequence[Item | RequestError]) -> Iterator[Item | RequestError]:
+    """The items, or an error for those beyond `MAX_REQUEST_PIXELS`: a worker has a minute for all of them."""
+    left = MAX_REQUEST_PIXELS
+    for index, item in enumerate(items):
+        if len(items) > 1 and isinstance(item, bytes | bytearray):
+            left -= count_pixels(item)
+        if left < 0:
+            yield TooLargeError(
+                f"picture {index}: those up to it have more than {MAX_REQUEST_PIXELS:,} pixels together; "
+                "send fewer at a time"
+            )
+        else:
+            yield item
 
 
 def _averaged(logits: Logits, mirrored: Logits) -> Logits:

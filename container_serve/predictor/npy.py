@@ -41,7 +41,7 @@ def read_npy(content: bytes | bytearray) -> NDArray[np.float32] | NDArray[np.uin
         raise NpyError("the .npy header's shape must be a tuple of sizes")
     promised, present = _TYPES[dtype] * math.prod(shape), len(content) - offset
     if promised != present:
-        raise NpyError(f"the .npy header promises {promised} bytes of data, but {present} came")
+        raise NpyError(f"the .npy header's shape and type do not fit the {present} bytes of data that came")
     array: NDArray[Any] = np.frombuffer(content, dtype=dtype, offset=offset)
     try:
         array = array.reshape(shape[::-1]).T if header["fortran_order"] else array.reshape(shape)

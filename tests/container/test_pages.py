@@ -18,7 +18,7 @@ from threading import Thread
 import docker
 import pytest
 import real_registry
-from project import TAG
+from project import SERVE, TAG
 
 import pages
 from launcher.drawings import draw_picture_set
@@ -56,8 +56,11 @@ STAND_INS = {
     "127.0.0.1:8080": "127.0.0.1:$PORT",
     "curl -H": "curl --fail --silent --show-error -H",
     "dog.jpg": "$(find data/drawn -name '*.jpg' -print -quit)",
-    " dog-breeds-serve": f" dog-breeds-serve:{TAG}",
+    'model:ro" dog-breeds-serve': f'model:ro" {SERVE}',
+    "  dog-breeds-serve predict": f"  {SERVE} predict",
+    "doctor.py dog-breeds-serve": f"doctor.py {SERVE}",
     # This machine may lack what AWS needs.
+    "make doctor ": "{ make doctor || [ $? -eq 2 ]; } ",
     "doctor.py --environment": "doctor.py --environment || [ $? -ge 3 ]",
     # ResNet50's weights cannot be had everywhere.
     "launch_training.py --data": "launch_training.py --backbone efficientnet_lite0 --data",

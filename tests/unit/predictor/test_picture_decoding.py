@@ -6,6 +6,7 @@ import struct
 import time
 import zlib
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,14 @@ from fuzzed import jpeg_of_scans, tiff_by_hand
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, JpegImagePlugin
-from tiny_artifact import MEAN, STD
+from tiny_artifact import MEAN, STD, write_tiny_artifact
 
 from predictor.artifact import Preprocessing
+from predictor.codecs import TooLargeError
 from predictor.images import (
     MAX_PIXELS,
     MAX_SCANS,
+    MAX_SIDE,
     PictureError,
     PictureTooLargeError,
     crop_view,
@@ -27,13 +30,14 @@ from predictor.images import (
     load_view,
     resized_size,
 )
+from predictor.model import load_model
 
 IMAGENET = Preprocessing(resize=256, crop=224, mean=MEAN, std=STD)
 rng = np.random.default_rng(0)
 
 
 def test_the_longest_strip_is_answered() -> None:
-    strip = Image.new("L", (1, MAX_PIXELS), 128)
+    strip = Image.new("L", (1, MAX_SIDE), 128)
     assert (_crop(strip.convert("RGB")) == 128).all()
 
 
@@ -267,6 +271,12 @@ def test_too_many_pixels_are_refused_before_decoding(size: tuple[int, int]) -> N
     assert time.monotonic() - started < 1
 
 
+@pytest.mark.parametrize("size", [(1, 50_000_000), (MAX_SIDE + 1, 100)])
+def test_a_strip_is_refused_before_pillow_makes_a_gigabyte_of_its_rows(size: tuple[int, int]) -> None:
+    with pytest.raises(PictureTooLargeError, match="a side of at most 65,535"):
+        decode(_empty_png(*size))
+
+
 def test_the_largest_size_is_not_refused_for_its_size() -> None:
     with pytest.raises(PictureError, match="damaged"):
         decode(_empty_png(MAX_PIXELS // 5_000, 5_000))
@@ -324,3 +334,21 @@ SMALL = {
     "TIFF": _file(_noise(24, 16), "TIFF", compression="tiff_lzw").getvalue(),
     **{kind: _file(_noise(24, 16), kind).getvalue() for kind in ("WEBP", "GIF", "BMP", "PPM")},
 }
+
+
+def test_pictures_of_a_request_have_a_limit_together_and_those_beyond_it_are_not_decoded(
+    tmp_path: Path,
+) -> None:
+    model = load_model(write_tiny_artifact(tmp_path / "model"), threads=1)
+    large, small = _empty_png(10_000, 5_000).getvalue(), _file(_noise(8, 8)).getvalue()
+
+    found = model.read([large, small, large, large, large, small])
+
+    assert [str(each)[:40] if isinstance(each, Exception) else "read" for each in found] == [
+        "picture 0: the picture is damaged or cut",
+        "read",
+        *(f"picture {number}: the picture is damaged or cut" for number in (2, 3)),
+        "picture 4: those up to it have more than",
+        "picture 5: those up to it have more than",
+    ]
+    assert isinstance(found[-1], TooLargeError)

@@ -95,8 +95,8 @@ class _Bomb:
         (_npy(np.array([_Bomb()], dtype=object), allow_pickle=True), "float32"),
         (_npy(np.ones(3, np.int64)), "float32"),
         (_npy(np.ones(3, np.float16)), "float32"),
-        (_npy(np.ones(3, np.float32)) + b"\0", "promises 12 bytes of data, but 13 came"),
-        (_npy(np.ones(3, np.float32))[:-1], "promises 12 bytes of data, but 11 came"),
+        (_npy(np.ones(3, np.float32)) + b"\0", "do not fit the 13 bytes of data"),
+        (_npy(np.ones(3, np.float32))[:-1], "do not fit the 11 bytes of data"),
         (b"\x93NUMPY\x03\x00" + b"\0" * 40, "version"),
         (b"\x93NUMPY\x02\x00\xff\xff\xff\x7f" + b" " * 40, "too long"),
         (_header("{'descr': '<f4', 'fortran_order': False, 'shape': (10**9,)}"), "cannot be read"),
@@ -123,7 +123,7 @@ def test_anything_else_is_refused(content: bytes, message: str) -> None:
 def test_a_header_that_promises_terabytes_allocates_nothing() -> None:
     content = _header("{'descr': '<f4', 'fortran_order': False, 'shape': (64, 3, 1000000, 1000000)}")
     tracemalloc.start()
-    with pytest.raises(NpyError, match="promises"):
+    with pytest.raises(NpyError, match="do not fit"):
         read_npy(content)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -166,6 +166,13 @@ def test_jsonlines_holds_an_instance_a_line() -> None:
     file, array = decode_request(b'{"b64": "eA=="}\n[[[1]]]\n', "application/jsonlines")
     assert file == b"x"
     np.testing.assert_array_equal(array, np.array([[[1]]], np.float32))
+
+
+def test_a_broken_line_among_others_is_that_ones_error() -> None:
+    first, broken, empty, last = decode_request(b'{"b64": "eA=="}\n{\n\n[[[1]]]', "application/jsonlines")
+
+    assert first == b"x" and isinstance(last, np.ndarray)
+    assert [str(each)[:6] for each in (broken, empty)] == ["line 2", "line 3"]
 
 
 def test_lines_are_counted_before_they_are_read() -> None:
