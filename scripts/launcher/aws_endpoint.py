@@ -232,7 +232,8 @@ class AwsEndpoint:
             raise SettingsError(f"there is nothing of an endpoint {self.name} in this account and region")
         self._say(
             f"{self.name} is gone; what it has logged ({LOG_GROUP.format(self.name)}) "
-            f"and left in s3://{self._account.bucket} stays"
+            f"and left in s3://{self._account.bucket} stays, and so does what monitor.py may have made: "
+            "a dashboard, alarms and a topic, which teardown.py takes away"
         )
 
     def _delete_it(self) -> None:

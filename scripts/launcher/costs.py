@@ -251,11 +251,14 @@ def _serverless(name: str, config: Mapping[str, int], prices: Prices) -> Cost:
 
 
 def _scaling_limits(operations: Operations) -> Iterator[tuple[tuple[str, str], int]]:
-    """Yield endpoint and variant, and to how many instances it may be scaled."""
+    """Yield endpoint and variant, and to how many instances it may be scaled, by its load or by the clock."""
+    most: dict[tuple[str, str], int] = {}
     for operation, request in operations:
-        if operation == "RegisterScalableTarget":
+        if operation in {"RegisterScalableTarget", "PutScheduledAction"}:
             _, endpoint, _, variant = request["ResourceId"].split("/")
-            yield (endpoint, variant), request["MaxCapacity"]
+            limit = request.get("ScalableTargetAction", request).get("MaxCapacity", 0)
+            most[endpoint, variant] = max(limit, most.get((endpoint, variant), 0))
+    yield from most.items()
 
 
 def _scaled(operations: Operations, config: Request, limits: Mapping[tuple[str, str], int]) -> dict[str, int]:

@@ -83,6 +83,9 @@ def execution(account: Account) -> Request:
         ]
     if account.settings.network.subnets:
         statements.append(_allow("Network", _NETWORK, "*"))
+    told = filter(None, (account.settings.endpoint.success_topic, account.settings.endpoint.error_topic))
+    if topics := sorted(set(told)):
+        statements.append(_allow("Topics", ["sns:Publish"], *topics))
     return _policy(*statements)
 
 

@@ -107,9 +107,12 @@ def place(
         real_registry.small_image(images, "dog-breeds-serve", "pages"),
     ):
         ports = {name: str(real_registry.free_port()) for name in ("PORT", "UI_PORT")}
-        yield Place(
-            folder, mirror | ports | {"REGISTRY": address, "TAG": TAG, "BROWSER": "true", "EPOCHS": "2"}
-        )
+        alone = {
+            "AWS_REGION": "eu-central-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }  # and nobody's credentials
+        settings = {"REGISTRY": address, "TAG": TAG, "BROWSER": "true", "EPOCHS": "2"}
+        yield Place(folder, mirror | ports | alone | settings)
 
 
 def every_block() -> list[Block]:

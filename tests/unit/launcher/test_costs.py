@@ -122,6 +122,19 @@ def test_an_endpoint_that_is_scaled_costs_as_much_as_its_most_instances() -> Non
     assert cost.hourly == 6.0
 
 
+def test_a_schedule_may_ask_for_more_instances_than_the_load_may() -> None:
+    target = {"ResourceId": "endpoint/dogs/variant/A", "MinCapacity": 1, "MaxCapacity": 4}
+    at_seven = {
+        "ResourceId": "endpoint/dogs/variant/A",
+        "ScalableTargetAction": {"MinCapacity": 1, "MaxCapacity": 50},
+    }
+    requests = [*endpoint(variant("A")), ("RegisterScalableTarget", target), ("PutScheduledAction", at_seven)]
+
+    (cost,) = costs.of(requests, TABLE)
+
+    assert cost.hourly == 50.0
+
+
 def test_a_serverless_endpoint_costs_what_its_requests_take() -> None:
     serverless = {"MemorySizeInMB": 4096, "MaxConcurrency": 5}
 

@@ -73,6 +73,16 @@ def test_a_key_and_a_network_are_there_only_where_they_are_set() -> None:
     assert {"kms:Decrypt", "kms:CreateGrant", "ec2:CreateNetworkInterface"} <= with_both - without
 
 
+def test_an_asynchronous_endpoint_may_tell_the_topics_that_are_set_and_no_others() -> None:
+    topic = "arn:aws:sns:eu-central-1:123456789012:answers"
+    policy = policies.execution(account(endpoint={"success-topic": topic, "error-topic": topic}))
+
+    (statement,) = statements(policy, "sns:Publish")
+
+    assert statement["Resource"] == [topic]
+    assert "sns:Publish" not in policies.actions(policies.execution(account()))
+
+
 @pytest.mark.parametrize(
     ("key", "resource", "alias"),
     [
