@@ -16,12 +16,13 @@ from launcher.sagemaker_endpoint import Operations
 
 def ask(given: argparse.Namespace) -> list[Prediction]:
     """Ask one endpoint about all files; raises SettingsError, NoAnswer."""
-    with _files(given) as asked, asking_arguments.client_of(given) as client:
-        files = asked.files()
-        replies = command_line.progress(
-            client.predict_all(files, given.clients), total=len(files), what="asking the endpoint"
-        )
-        return [asked.named(answer) for answer in chain.from_iterable(replies)]
+    with _files(given) as asked:
+        files = asked.files()  # what is not there is said before anybody is asked
+        with asking_arguments.client_of(given) as client:
+            replies = command_line.progress(
+                client.predict_all(files, given.clients), total=len(files), what="asking the endpoint"
+            )
+            return [asked.named(answer) for answer in chain.from_iterable(replies)]
 
 
 def operations(given: argparse.Namespace) -> Operations:
