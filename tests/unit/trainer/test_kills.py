@@ -188,21 +188,31 @@ def kill_in(phase: str, after: float, nursery: Nursery, folders: Folders) -> str
     return what_was_cut(attempt, folders)
 
 
+def killed_everywhere(nursery: Nursery, folders: Folders, lasts: dict[str, float]) -> Counter[str]:
+    """Kill one job again and again, in each of its phases; what was cut, and how often."""
+    moments, cut = random.Random(0), Counter[str]()
+    for share in sorted(moments.random() for _ in range(5)):
+        cut[kill_in("extraction", share * lasts["extraction"], nursery, folders)] += 1
+    while cut.total() < 16 or (cut.total() < 30 and not cut["checkpointing"] and cut["export"] < 5):
+        cut[kill_in("training", moments.random() * lasts["training"] / 11, nursery, folders)] += 1
+    for _ in range(5):
+        cut[kill_in("export", moments.random() * lasts["export"], nursery, folders)] += 1
+    return cut
+
+
 def test_killed_again_and_again_it_ends_in_the_weights_of_an_undisturbed_run(
     pictures: Path, tmp_path: Path, nursery: Nursery
 ) -> None:
-    undisturbed, timed, killed = (Folders(tmp_path / name, pictures) for name in ("one", "two", "three"))
+    undisturbed, timed = (Folders(tmp_path / name, pictures) for name in ("one", "two"))
     program = [sys.executable, str(CODE / "train_model.py"), *undisturbed.arguments()]
     subprocess.run(program, env=ENVIRONMENT, capture_output=True, check=True, timeout=SECONDS)
     lasts = durations(nursery, timed)
-    moments, cut = random.Random(0), Counter[str]()
 
-    for share in sorted(moments.random() for _ in range(5)):
-        cut[kill_in("extraction", share * lasts["extraction"], nursery, killed)] += 1
-    while cut.total() < 16 or (cut.total() < 30 and not cut["checkpointing"]):  # each run gets further
-        cut[kill_in("training", moments.random() * lasts["training"] / 11, nursery, killed)] += 1
-    for _ in range(5):
-        cut[kill_in("export", moments.random() * lasts["export"], nursery, killed)] += 1
+    for number in range(3):  # on a busy machine a kill comes late: the training may be over with it
+        killed = Folders(tmp_path / f"three-{number}", pictures)
+        cut = killed_everywhere(nursery, killed, lasts)
+        if {"extraction", "training", "checkpointing", "export"} <= cut.keys():
+            break
     attempt = nursery.start(killed)
     assert nursery.end() == 0, attempt.said()
 
