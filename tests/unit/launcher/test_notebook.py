@@ -80,11 +80,11 @@ def test_the_committed_one_has_no_photograph_no_path_of_a_machine_and_a_reasonab
 def test_photographs_are_left_out_and_paths_are_those_of_the_checkout() -> None:
     cell = nbformat.v4.new_code_cell("show()", metadata={"tags": [notebook.PHOTOGRAPHS]})
     data = {"image/png": "iVBORw0KGgo=", "text/plain": "[a dog]"}
-    stream = nbformat.v4.new_output("stream", text="/work/house/runs/a, of /work/dogs\n")
+    stream = nbformat.v4.new_output("stream", text="/home/me/house/runs/a, of /home/me/dogs\n")
     cell.outputs = [nbformat.v4.new_output("display_data", data=data), stream]
     book = nbformat.v4.new_notebook(cells=[cell])
 
-    notebook.make_presentable(book, Path("/work/house"))
+    notebook.make_presentable(book, Path("/home/me/house"))
 
     shown, said = book.cells[0].outputs
     assert shown.data == {"text/plain": "[a dog]"}
