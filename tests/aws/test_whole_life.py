@@ -8,10 +8,7 @@ allowed that none of them needs.
 
 import base64
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,17 +23,15 @@ from endpoint_life import EndpointLife
 from project_things import BUCKET, much_that_runs
 from small_endpoint import SmallEndpoint
 
+import pages
 from launcher import inventory, policies
 from launcher.account import Account
-from launcher.drawings import draw_picture_set
 from launcher.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/operations.md"
 SECTION = re.compile(r"^## (?P<heading>.+)\n(?P<text>(?:(?!## ).*\n?)*)", re.MULTILINE)
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-# What the commands write and read is not the checkout's own.
-RESULTS = {"runs", "data", "build"}
 # Who sets up and tears down is another person than the one who works.
 ADMINISTRATORS = {"Set up", "Look after it", "Take it all away"}
 
@@ -196,50 +191,19 @@ def docker_engine() -> docker.DockerClient:
 @pytest.fixture(scope="module")
 def life(lasting_cloud: Cloud, registry: Path, tmp_path_factory: pytest.TempPathFactory) -> Life:
     """Run all blocks of the page up to the first that fails."""
-    checkout = linked_checkout(tmp_path_factory.mktemp("life"))
+    checkout = pages.linked_checkout(tmp_path_factory.mktemp("life"))
+    (checkout / "tagged.toml").write_text('[tags]\nteam = "vision"\n')  # others than the project's own
     blocks: list[Done] = []
     for section in SECTION.finditer(PAGE.read_text(encoding="utf-8")):
         MEANWHILE.get(section["heading"], lambda _: None)(lasting_cloud)
         for block in BLOCK.findall(section["text"]):
             before = len(lasting_cloud.calls)
-            code, output = run(block, checkout)
+            code, output = pages.run(block, checkout, STAND_INS)
             blocks.append(Done(section["heading"], code, output, lasting_cloud.calls[before:]))
             if code:
                 return Life(blocks, registry.read_text(), [])
     left = [str(thing) for thing in inventory.things(Account(Settings()))]
     return Life(blocks, registry.read_text(), left)
-
-
-def linked_checkout(folder: Path) -> Path:
-    """Make a folder in which the page's paths lead to this checkout, and results stay out of it."""
-    for entry in ROOT.iterdir():
-        if entry.name not in RESULTS:
-            (folder / entry.name).symlink_to(entry)
-    draw_picture_set(folder / "data/drawn")
-    (folder / "tagged.toml").write_text('[tags]\nteam = "vision"\n')  # others than the project's own
-    return folder
-
-
-def run(block: str, folder: Path) -> tuple[int, str]:
-    """Return a block's exit code and output."""
-    for word, stand_in in STAND_INS.items():
-        block = block.replace(word, stand_in)
-    programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    # An outer make's flags are no business of those here.
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
-    done = subprocess.run(
-        ["bash", "-euxo", "pipefail", "-c", block],
-        cwd=folder,
-        # `make setup` has nothing to do, and would lead the environment's packages to this folder.
-        env=inherited | {"PATH": programs, "COLUMNS": "120", "UV": "/bin/true"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    return done.returncode, done.stdout
 
 
 def test_every_command_of_the_page_succeeds_and_nothing_is_left(life: Life) -> None:
