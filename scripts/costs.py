@@ -66,7 +66,8 @@ def main() -> int:
     elif arguments.job:
         print(charges.of_job(command.account_of(arguments), arguments.job))
     elif arguments.endpoint:
-        print(charges.of_endpoint(command.account_of(arguments), arguments.endpoint, table))
+        found = charges.of_endpoint(command.account_of(arguments), arguments.endpoint, table)
+        print(*found, sep="\n")
     else:
         Console().print(prices.table(table))
     return 0

@@ -1,7 +1,7 @@
 """What is being charged in the account: asked of AWS. Called by `scripts/costs.py` and `aws_training`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from launcher import aws, costs, prices
@@ -63,16 +63,44 @@ def of_job(account: Account, name: str) -> str:
     return f"{name} ({status}): {found or 'what it is charged for is told when it has ended'}"
 
 
-def of_endpoint(account: Account, name: str, table: Prices) -> Cost:
-    """Return what an endpoint costs with the instances that it has now; SettingsError where there is none."""
+def of_endpoint(account: Account, name: str, table: Prices) -> list[Cost]:
+    """Return what an endpoint costs with the instances that it has now, and what an update adds meanwhile.
+
+    Raises SettingsError where there is none.
+    """
     sagemaker = account.client("sagemaker")
     with aws.explained(missing=f"there is no endpoint {name} in {account.region}"):
         endpoint = sagemaker.describe_endpoint(**endpoint_request(name))
-        config = sagemaker.describe_endpoint_config(EndpointConfigName=endpoint["EndpointConfigName"])
-    now = {each["VariantName"]: each.get("CurrentInstanceCount") for each in endpoint["ProductionVariants"]}
-    for variant in config["ProductionVariants"]:
-        variant["InitialInstanceCount"] = now.get(variant["VariantName"]) or variant.get(
-            "InitialInstanceCount"
-        )
-    (cost,) = costs.of([("CreateEndpointConfig", config)], table)
-    return cost
+        fleets = [endpoint, *([endpoint["PendingDeploymentSummary"]] if _is_shifting(endpoint) else [])]
+        configs = [
+            sagemaker.describe_endpoint_config(EndpointConfigName=each["EndpointConfigName"])
+            for each in fleets
+        ]
+    sized = [("CreateEndpointConfig", _with_instances(*each)) for each in zip(configs, fleets, strict=True)]
+    now, *new = costs.of(sized, table)
+    return [now, *(replace(each, what=f"{each.what}, beside it while an update lasts") for each in new)]
+
+
+def _is_shifting(endpoint: Mapping[str, Any]) -> bool:
+    """Tell whether new instances start beside those that answer: none do while an endpoint is made."""
+    return endpoint["EndpointStatus"] != "Creating" and "PendingDeploymentSummary" in endpoint
+
+
+def _with_instances(config: Request, fleet: Mapping[str, Any]) -> Request:
+    """Return a configuration whose variants have the instances that run."""
+    kinds = ("ProductionVariants", "ShadowProductionVariants")
+    now = {
+        each["VariantName"]: max(each["CurrentInstanceCount"], each.get("DesiredInstanceCount", 0))
+        for kind in kinds
+        for each in fleet.get(kind, [])
+        if "CurrentInstanceCount" in each
+    }
+    return config | {
+        kind: [_sized(variant, now.get(variant["VariantName"])) for variant in config[kind]]
+        for kind in kinds
+        if kind in config
+    }
+
+
+def _sized(variant: Request, instances: int | None) -> Request:
+    return variant if instances is None else variant | {"InitialInstanceCount": instances}

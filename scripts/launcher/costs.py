@@ -80,7 +80,8 @@ def of(operations: Operations, prices: Prices) -> list[Cost]:
         if operation == "PutObject":
             found += _shadow_endpoint(request, operations, prices)
         elif operation == "CreateEndpointConfig":
-            found.append(_endpoint(request, _scaled(operations, request, limits), prices))
+            endpoint = _endpoint(request, _scaled(operations, request, limits), prices)
+            found += [endpoint, *_updates(request, endpoint, operations)]
         elif operation in _JOBS:
             found.append(_JOBS[operation](request, prices))
     return found
@@ -226,6 +227,27 @@ def _endpoint(request: Request, limits: Mapping[str, int], prices: Prices) -> Co
         None if unknown else sum(part.hourly or 0 for part in parts),
         idle=all(part.idle for part in parts),
     )
+
+
+def _updates(config: Request, endpoint: Cost, operations: Operations) -> Iterator[Cost]:
+    """What the old instances cost beside the new ones, until an update has shifted all traffic and waited.
+
+    How many there are is not in the request: as many as there will be. An update without a shift of its own
+    replaces them as soon as the new ones answer, for which there is no limit in the request either.
+    """
+    for operation, request in operations:
+        policy = request.get("DeploymentConfig", {}).get("BlueGreenUpdatePolicy", {})
+        seconds = policy.get("MaximumExecutionTimeoutInSeconds")
+        if operation != "UpdateEndpoint" or not seconds:
+            continue
+        if request["EndpointConfigName"] == config["EndpointConfigName"]:
+            beside = f"the old instances beside the new, taken to be as many, {_time(seconds)} at most"
+            yield replace(
+                endpoint,
+                what=f"an update of {request['EndpointName']}",
+                detail=endpoint.detail if endpoint.hourly is None else f"{beside}: {endpoint.detail}",
+                hours=seconds / 3600,
+            )
 
 
 def _variant(variant: Mapping[str, Any], limit: int | None, prices: Prices) -> Cost:

@@ -136,5 +136,20 @@ def test_a_month_of_an_endpoint_with_the_instances_that_it_has_now(cloud: Cloud)
     done = costs("--endpoint", "dogs")
 
     assert "endpoint with dogs: $0.23 an hour, $167.90 a month, until it is ended" in done.stdout, done.stderr
+
+    def updated(answer: dict[str, Any]) -> dict[str, Any]:
+        new = {
+            "EndpointConfigName": "dogs",
+            "ProductionVariants": [
+                {"VariantName": "A", "CurrentInstanceCount": 1, "DesiredInstanceCount": 3}
+            ],
+        }
+        return answer | {"EndpointStatus": "Updating", "PendingDeploymentSummary": new}
+
+    cloud.edits["sagemaker:DescribeEndpoint"] = updated
+    old, new = costs("--endpoint", "dogs").stdout.splitlines()
+    assert old.startswith("endpoint with dogs: $0.23 an hour")
+    assert new.startswith("endpoint with dogs, beside it while an update lasts: $0.345 an hour")
+    del cloud.edits["sagemaker:DescribeEndpoint"]
     nobody = costs("--endpoint", "cats")
     assert (nobody.returncode, nobody.stderr) == (2, "error: there is no endpoint cats in eu-central-1\n")

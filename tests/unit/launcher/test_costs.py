@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from launcher import costs, prices
+from launcher import costs, endpoint_requests, prices
 from launcher.prices import DEFAULT_FILE, Prices
 
 SCRIPT = Path(__file__).parents[3] / "scripts/costs.py"
@@ -133,6 +133,36 @@ def test_a_schedule_may_ask_for_more_instances_than_the_load_may() -> None:
     (cost,) = costs.of(requests, TABLE)
 
     assert cost.hourly == 50.0
+
+
+@pytest.mark.parametrize(("limit", "fleet"), [(None, 2.0), (8, 8.0)])
+def test_an_update_that_shifts_traffic_costs_the_old_instances_beside_the_new(
+    limit: int | None, fleet: float
+) -> None:
+    shift = endpoint_requests.traffic_shift(
+        canary=10, wait_seconds=300, bake_seconds=300, startup_seconds=480, alarms=["slow"]
+    )
+    requests = [
+        *endpoint(variant("A", 2)),
+        ("UpdateEndpoint", endpoint_requests.update(name="dogs", config_name="dogs-1", deployment=shift)),
+    ]
+    if limit:
+        target = {"ResourceId": "endpoint/dogs/variant/A", "MinCapacity": 1, "MaxCapacity": limit}
+        requests.append(("RegisterScalableTarget", target))
+
+    lasting, update = costs.of(requests, TABLE)
+
+    seconds = shift["BlueGreenUpdatePolicy"]["MaximumExecutionTimeoutInSeconds"]
+    assert lasting.hourly == fleet
+    assert update.at_most == pytest.approx(fleet * seconds / 3600)
+    assert str(update).startswith("an update of dogs: at most $")
+    assert "the old instances beside the new, taken to be as many, 36 min at most: A: " in str(update)
+
+
+def test_an_update_without_a_shift_has_no_second_fleet_of_its_own() -> None:
+    at_once = endpoint_requests.update(name="dogs", config_name="dogs-1")
+
+    assert len(costs.of([*endpoint(variant("A")), ("UpdateEndpoint", at_once)], TABLE)) == 1
 
 
 def test_a_serverless_endpoint_costs_what_its_requests_take() -> None:
