@@ -30,7 +30,9 @@ def parse_arguments() -> argparse.Namespace:
     )
     what.add_argument("--delete", action="store_true", help="take the bucket, the images and the role away")
     parser.add_argument("--dry-run", action="store_true", help="print the requests and do nothing")
-    return parser.parse_args()
+    found = parser.parse_args()
+    found.dry_run |= found.print_policies  # it asks nothing of AWS either: an account need not be known
+    return found
 
 
 def main() -> int:

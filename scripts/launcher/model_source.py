@@ -16,6 +16,7 @@ from launcher.errors import SettingsError
 from launcher.sender import Sender
 
 ARCHIVE = "output/model.tar.gz"  # below a job's folder
+THE_CLASSES = "CLASSES-OF-THE-MODEL"  # in a --dry-run that cannot look into it
 _JOB = re.compile(r"[A-Za-z0-9](-*[A-Za-z0-9]){0,62}")
 
 
@@ -55,9 +56,23 @@ class ModelSource:
         if (archive := archive_of(Path(model))).is_file():
             with archive.open("rb") as stream:
                 return _classes(stream)
-        bucket, _, key = self.uri(model).removeprefix("s3://").partition("/")
-        with aws.explained(missing=f"there is no model at s3://{bucket}/{key}"):
-            return _classes(self._account.client("s3").get_object(Bucket=bucket, Key=key)["Body"])
+        uri = self.uri(model)
+        try:
+            found = self._in_s3(uri)
+        except SettingsError as error:
+            if self._send:
+                raise
+            self._say(f"what the classes of {model} are called is not known: {error}")
+            return [THE_CLASSES]
+        if found is None:
+            raise SettingsError(f"there is no model at {uri}")
+        return found
+
+    def _in_s3(self, uri: str) -> list[str] | None:
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        with aws.explained():
+            found = aws.unless_missing(self._account.client("s3").get_object, Bucket=bucket, Key=key)
+            return None if found is None else _classes(found["Body"])
 
     def _sent(self, archive: Path) -> str:
         content = s3_upload.content_of(archive)
