@@ -4,12 +4,13 @@ Called by deploy.py, `serving`, and for its options by the notebook.
 """
 
 import argparse
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from launcher import arguments
+from launcher import arguments, schedules
 from launcher.endpoint_requests import ONLY_VARIANT
 from launcher.errors import SettingsError
 from launcher.model_source import ARCHIVE
@@ -103,9 +104,11 @@ def add(to: argparse.ArgumentParser) -> None:
 
 def _add_shifting(to: argparse.ArgumentParser) -> None:
     """Add how an update changes over."""
-    group = to.add_argument_group("an update's traffic (all at once, unless)")
+    group = to.add_argument_group("an update's traffic (all at once, unless; with --rollback-on)")
     how = group.add_mutually_exclusive_group()
-    how.add_argument("--canary", type=_percent, metavar="PERCENT", help="1 to 50 first, then the rest")
+    how.add_argument(
+        "--canary", type=_percent, metavar="PERCENT", help="1 to 50 first, then the rest; with --rollback-on"
+    )
     how.add_argument("--linear", type=_percent, metavar="PERCENT", help="10 to 50 at each step")
     group.add_argument(
         "--rollback-on",
@@ -176,13 +179,23 @@ def _check(given: argparse.Namespace) -> None:
         raise SettingsError("--canary: 50 percent at most")
     if given.linear and not 10 <= given.linear <= 50:
         raise SettingsError("--linear: 10 to 50 percent")
+    if (given.canary or given.linear) and not given.rollback_on:
+        raise SettingsError(
+            "--canary and --linear need --rollback-on ALARM: nothing else takes an update back "
+            "(monitor.py makes alarms and prints their names)"
+        )
     if given.scale_backlog and not (given.asynchronous or given.attach):
         raise SettingsError("--scale-backlog is for --async: nothing waits at another endpoint")
     if given.shadow and len(given.variant or []) > 1:
         raise SettingsError("--shadow: of one variant; there are several")
+    if not any(each.weight for each in variants(given)):
+        raise SettingsError("--variant: all weights are 0, so none would get a request: NAME=MODEL:1, say")
     names = [each.name for each in [*(given.variant or []), *([given.shadow] if given.shadow else [])]]
     if twice := {name for name in names if names.count(name) > 1}:
         raise SettingsError(f"there are two variants {', '.join(sorted(twice))}")
+    names = [each.name for each in given.schedule or []]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise SettingsError(f"--schedule: {', '.join(sorted(twice))} is there twice; the last would win")
 
 
 def variants(given: argparse.Namespace) -> list[Named]:
@@ -197,20 +210,34 @@ def models(given: argparse.Namespace) -> set[str]:
 
 def variant(text: str) -> Named:
     """Read NAME=MODEL[:WEIGHT] (an argparse type)."""
-    found = re.fullmatch(r"([A-Za-z0-9](?:-?[A-Za-z0-9])*)=(.+?)(?::(\d+(?:\.\d+)?))?", text)
+    found = re.fullmatch(r"([A-Za-z0-9](?:-?[A-Za-z0-9])*)=(.+)", text)
     if found is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=MODEL or NAME=MODEL:WEIGHT")
-    name, model, weight = found.groups()
-    return Named(name, model, float(weight or 1))
+    model, _, last = found[2].rpartition(":")
+    weight = _number(last)
+    if not model or weight is None:
+        return Named(found[1], found[2])
+    if not 0 <= weight < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r}: the weight {last} is not 0 or more")
+    return Named(found[1], model, weight)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def schedule(text: str) -> Schedule:
     """Read NAME=MIN-MAX@WHEN (an argparse type)."""
-    found = re.fullmatch(r"([^=:/|]+)=(\d+)-(\d+)@((?:cron|at|rate)\(.+\))", text)
+    found = re.fullmatch(r"([^=:/|]+)=(\d+)-(\d+)@(.+)", text)
     if found is None or int(found[2]) > int(found[3]):
         raise argparse.ArgumentTypeError(
             f"{text!r} is not of the form NAME=MIN-MAX@cron(…), at(…) or rate(…)"
         )
+    if fault := schedules.fault(found[4]):
+        raise argparse.ArgumentTypeError(f"{text!r}: {fault}")
     return Schedule(found[1], int(found[2]), int(found[3]), found[4])
 
 

@@ -1,12 +1,13 @@
 """What of deploy.py's command line goes together, and what the platform would refuse."""
 
+import argparse
 import re
 from pathlib import Path
 
 import pytest
 import script
 
-from launcher import endpoint_requests, scaling_requests, serving_arguments
+from launcher import endpoint_requests, scaling_requests, schedules, serving_arguments
 from launcher.errors import SettingsError
 from launcher.scaling_requests import Schedule
 from launcher.serving_arguments import Named
@@ -22,7 +23,10 @@ MODEL = str(Path(__file__).parents[2] / "golden/model.tar.gz")
             "--backend process --serverless",
             "--serverless: only with --backend aws",
         ),
-        ("--backend docker --shadow A=a --canary 5", "--canary, --shadow: only with --backend aws"),
+        (
+            "--backend docker --shadow A=a --canary 5 --rollback-on x",
+            "--canary, --rollback-on, --shadow: only with --backend aws",
+        ),
         ("--backend process --variant A=a:9", "here each variant has a port of its own"),
         ("--backend aws --port 80", "--backend aws and --port do not go together"),
         ("--backend aws --memory 2g", "--backend aws and --memory do not go together"),
@@ -36,6 +40,16 @@ MODEL = str(Path(__file__).parents[2] / "golden/model.tar.gz")
         ("--backend aws --attach dogs --dry-run", "--attach sends no request that --dry-run could show"),
         ("--backend aws --canary 60", "--canary: 50 percent at most"),
         ("--backend aws --linear 5", "--linear: 10 to 50 percent"),
+        ("--backend aws --canary 10", "--canary and --linear need --rollback-on ALARM: nothing else takes"),
+        ("--backend aws --linear 10", "--canary and --linear need --rollback-on ALARM: nothing else takes"),
+        ("--backend aws --variant A=s3://b/a:0", "--variant: all weights are 0, so none would get a request"),
+        ("--backend aws --variant A=s3://b/a:0 --variant B=s3://b/b:0", "--variant: all weights are 0"),
+        ("--backend aws --model a --shadow S=s3://b/m:-1", "the weight -1 is not 0 or more"),
+        ("--backend aws --model a --schedule x=1-50@cron(bad)", "cron(…) takes six fields (minutes, hours, "),
+        (
+            "--backend aws --schedule x=1-5@at(2027-01-31T07:00:00) --schedule x=1-9@at(2027-01-31T19:00:00)",
+            "--schedule: x is there twice",
+        ),
         ("--backend aws --scale-backlog 5", "--scale-backlog is for --async"),
         ("--backend aws --variant A=a --variant A=b", "there are two variants A"),
         ("--backend aws --variant A=a --variant B=b --shadow C=c", "--shadow: of one variant"),
@@ -69,6 +83,13 @@ def test_a_variants_weight_is_behind_the_last_colon() -> None:
         "A", "s3://bucket/a:b/model.tar.gz"
     )
     assert serving_arguments.variant("new-2=trained:0.5") == Named("new-2", "trained", 0.5)
+    assert serving_arguments.variant("A=s3://bucket/a:v1.tar.gz") == Named("A", "s3://bucket/a:v1.tar.gz")
+
+
+@pytest.mark.parametrize("weight", ["-1", "-0.5", "nan", "inf", "1e999"])
+def test_a_weight_that_is_none_is_not_taken_for_a_part_of_the_place(weight: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=f"the weight {weight} is not 0 or more"):
+        serving_arguments.variant(f"A=s3://bucket/model.tar.gz:{weight}")
 
 
 @pytest.mark.parametrize("text", ["A", "=runs/a", "A=", "A b=runs/a", "-A=runs/a"])
@@ -81,9 +102,57 @@ def test_a_schedule_has_a_name_limits_and_a_time() -> None:
     assert serving_arguments.schedule("day=2-8@cron(0 7 ? * MON-FRI *)") == Schedule(
         "day", 2, 8, "cron(0 7 ? * MON-FRI *)"
     )
-    for text in ("day=8-2@rate(1 day)", "day=2-8@7 o'clock", "2-8@rate(1 day)"):
+    for text in ("day=8-2@rate(1 day)", "day=2-8", "2-8@rate(1 day)"):
         with pytest.raises(Exception, match="is not of the form NAME=MIN-MAX@cron"):
             serving_arguments.schedule(text)
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        "at(2027-01-31T07:00:00)",
+        "rate(1 minute)",
+        "rate(12 hours)",
+        "cron(0/15 8-18 ? * MON-FRI *)",
+        "cron(30 6 1,15 JAN-MAR,12 ? 2027-2029)",
+        "cron(0 0 L * ? *)",
+        "cron(0 0 3W */2 ? *)",
+        "cron(0 0 ? * 3#2 *)",
+        "cron(0 0 ? * friL *)",
+        "cron(* * * * ? *)",
+    ],
+)
+def test_a_schedule_of_application_auto_scaling_is_taken(when: str) -> None:
+    assert schedules.fault(when) == ""
+
+
+@pytest.mark.parametrize(
+    ("when", "said"),
+    [
+        ("7 o'clock", "is none of at(…), rate(…) and cron(…)"),
+        ("cron(0 7 ? * MON-FRI *", "is none of at(…), rate(…) and cron(…)"),
+        ("at(tomorrow)", "such as at(2027-01-31T07:00:00)"),
+        ("at(2027-02-30T07:00:00)", "such as at(2027-01-31T07:00:00)"),
+        ("at(2027-01-31T07:00:00Z)", "such as at(2027-01-31T07:00:00)"),
+        ("rate(0 days)", "rate(…) takes minutes, hours or days"),
+        ("rate(5 weeks)", "rate(…) takes minutes, hours or days"),
+        ("cron(0 7 * * MON-FRI)", "takes six fields"),
+        ("cron(60 7 ? * MON *)", "'60' is no minutes, which is 0 to 59"),
+        ("cron(0 24 ? * MON *)", "'24' is no hours, which is 0 to 23"),
+        ("cron(0 7 32 * ? *)", "'32' is no day of the month"),
+        ("cron(0 7 ? 13 MON *)", "'13' is no month"),
+        ("cron(0 7 ? * 0 *)", "'0' is no day of the week, which is 1 to 7"),
+        ("cron(0 7 ? * MO *)", "'MO' is no day of the week"),
+        ("cron(0 7 ? * MON- *)", "'MON-' is no day of the week"),
+        ("cron(*/0 7 ? * MON *)", "'*/0' is no minutes"),
+        ("cron(? 7 ? * MON *)", "'?' is no minutes"),
+        ("cron(0 7 ? * MON 1969)", "'1969' is no year"),
+        ("cron(0 7 * * MON *)", "just one is ?"),
+        ("cron(0 7 ? * ? *)", "just one is ?"),
+    ],
+)
+def test_a_schedule_that_aws_would_refuse_is_refused_with_its_reason(when: str, said: str) -> None:
+    assert said in schedules.fault(when)
 
 
 @pytest.mark.parametrize(("kind", "count"), [("ml.m5.large", 2), ("ml.c5.xlarge", 4), ("ml.m5.12xlarge", 48)])
