@@ -43,6 +43,9 @@ def parse_arguments() -> argparse.Namespace:
         "--dry-run", action="store_true", help="print what AWS would be asked, and ask nothing"
     )
     found, given = command.parse_given(parser)
+    for option, whose in (("minutes", "request"), ("instance_type", "refresh")):
+        if whose not in given:
+            command.refuse(parser, given & {option}, f"only with --{whose}")
     if not (found.refresh or found.job or found.endpoint):
         command.refuse(
             parser, given & {"settings", "dry_run"}, "only --refresh, --job and --endpoint ask AWS"

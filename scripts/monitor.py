@@ -29,6 +29,11 @@ from launcher.errors import SettingsError
 from launcher.s3 import Prefix
 
 DRIFTED = 3
+LOOKING = {  # what takes which options of its own; without any of them the dashboard and the alarms are made
+    "open": set[str](),
+    "logs": {"hours"},
+    "drift": {"hours", "training", "captured", "plot"},
+}
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -45,7 +50,7 @@ def parse_arguments() -> argparse.Namespace:
     what.add_argument("--drift", action="store_true", help="compare captured answers with the training data")
     made = parser.add_argument_group("dashboard and alarms")
     made.add_argument("--job", metavar="NAME", help="of a training job: its metrics are shown, too")
-    made.add_argument("--email", metavar="ADDRESS", help="whom the alarms tell")
+    made.add_argument("--email", type=alarms.address, metavar="ADDRESS", help="whom the alarms tell")
     made.add_argument(
         "--slow-ms", type=command.positive, default=1000, metavar="N", help="when an answer is late"
     )
@@ -60,7 +65,18 @@ def parse_arguments() -> argparse.Namespace:
     drifted.add_argument("--captured", metavar="s3://…", help="default: captured/<endpoint> in the bucket")
     drifted.add_argument("--plot", type=Path, metavar="FILE.png", default=Path("runs/drift.png"))
     parser.add_argument("--dry-run", action="store_true", help="print the requests and do nothing")
-    return parser.parse_args()
+    found, given = command.parse_given(parser)
+    refuse_ignored(parser, given)
+    return found
+
+
+def refuse_ignored(parser: argparse.ArgumentParser, given: set[str]) -> None:
+    """Raise SettingsError for options that would be ignored."""
+    for look in LOOKING.keys() & given:
+        others = given - LOOKING[look] - {look, "settings", "endpoint"}
+        command.refuse(parser, others, f"not with --{look}, which only looks")
+    if not LOOKING.keys() & given:
+        command.refuse(parser, given & set().union(*LOOKING.values()), "only --logs and --drift look back")
 
 
 def main() -> int:

@@ -3,6 +3,8 @@
 Called by monitor.py. `deploy.py --rollback-on` takes their names.
 """
 
+import argparse
+import re
 from collections.abc import Sequence
 
 from launcher.account import Account
@@ -15,6 +17,13 @@ _MINUTE = 60
 def topic(account: Account) -> Request:
     """Build a CreateTopic request; what is there already is returned by it."""
     return {"Name": account.named("alarms"), "Tags": account.tags}
+
+
+def address(text: str) -> str:
+    """Read whom alarms tell (an argparse type): SNS refuses what is no address only when all else is made."""
+    if not re.fullmatch(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no address such as you@example.com")
+    return text
 
 
 def subscription(topic_arn: str, email: str) -> Request:

@@ -237,21 +237,6 @@ def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert f"no model at {tmp_path / 'no.tar.gz'}" in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        ("prepare_data.py --settings mine.toml", "--settings: only with --upload"),
-        ("costs.py --settings mine.toml", "--settings: only --refresh, --job and --endpoint ask AWS"),
-        ("launch_training.py --data x --settings mine.toml", "--settings: only --backend aws takes this"),
-    ],
-)
-def test_settings_that_would_be_ignored_are_refused(line: str, said: str) -> None:
-    done = script(*line.split())
-
-    assert done.returncode == 2
-    assert said in done.stderr
-
-
 def test_a_port_in_use_is_said_with_the_way_out(tmp_path: Path) -> None:
     (tmp_path / "model.tar.gz").touch()
     with socket.create_server(("127.0.0.1", 0)) as taken:

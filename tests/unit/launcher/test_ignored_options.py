@@ -1,0 +1,30 @@
+"""Options that a script would ignore, and values that AWS would refuse: both are refused at once."""
+
+import pytest
+import script
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "said"),
+    [
+        ("costs", "--minutes 5", "--minutes: only with --request"),
+        ("costs", "--job dogs --instance-type ml.m5.large", "--instance-type: only with --refresh"),
+        (
+            "costs",
+            "--settings a.toml --dry-run",
+            "--dry-run, --settings: only --refresh, --job and --endpoint",
+        ),
+        ("prepare_data", "--settings a.toml", "--settings: only with --upload"),
+        ("launch_training", "--data x --settings a.toml", "--settings: only --backend aws takes this"),
+        ("monitor", "--email bad", "'bad' is no address such as you@example.com"),
+        ("monitor", "--email you@example", "'you@example' is no address such as you@example.com"),
+        ("monitor", "--logs errors --email you@example.com", "--email: not with --logs, which only looks"),
+        ("monitor", "--drift --dry-run", "--dry-run: not with --drift, which only looks"),
+        ("monitor", "--open --hours 5", "--hours: not with --open, which only looks"),
+        ("monitor", "--hours 5 --plot a.png", "--hours, --plot: only --logs and --drift look back"),
+    ],
+)
+def test_what_would_be_ignored_or_refused_later_is_refused_at_once(name: str, line: str, said: str) -> None:
+    ended = script.run(name, *line.split())
+
+    assert (ended.returncode, said in ended.stderr) == (2, True), ended.stderr
