@@ -155,7 +155,7 @@ def plan(arguments: argparse.Namespace, name: str, account: Account) -> Plan:
         raise SettingsError("photographs in S3 are one prefix: a job reads a single place")
     image = arguments.clarify_image or clarify_images.clarify_image(account.region)
     content = clarify_requests.analysis(
-        account, model=name, classes=source.classes(arguments.model), form=arguments.format
+        account, model=name, classes=[*source.classes(arguments.model).values()], form=arguments.format
     )
     model = endpoint_requests.model(
         name=name,

@@ -1,7 +1,7 @@
 """Where a model that is to be served on SageMaker comes from: this machine, S3, or a training job there.
 
-Called by `serving`, `transform` and explain.py. An archive of this machine is sent to the project's bucket
-under its SHA-256, so that the same model is sent once.
+Called by `serving`, `transform`, explain.py and the notebook. An archive of this machine is sent to the
+project's bucket under its SHA-256, so that the same model is sent once.
 """
 
 import json
@@ -48,8 +48,8 @@ class ModelSource:
             return self._of_job(model)
         raise SettingsError(f"there is no model at {archive}: train one first (make train), or name another")
 
-    def classes(self, model: str) -> list[str]:
-        """Return what the classes of a model are called, in the order of its answers.
+    def classes(self, model: str) -> dict[str, str]:
+        """Return what the classes of a model are called, by their names, in the order of its answers.
 
         Raises SettingsError where there is no such model, and WorkFailed for an archive that is none.
         """
@@ -117,6 +117,6 @@ class ModelSource:
         return str(job["ModelArtifacts"]["S3ModelArtifacts"])
 
 
-def _classes(archive: IO[bytes]) -> list[str]:
+def _classes(archive: IO[bytes]) -> dict[str, str]:
     description = json.loads(archives.read(archive, "artifact.json"))
-    return [str(each["label"]) for each in description["classes"]]
+    return {str(each["name"]): str(each["label"]) for each in description["classes"]}

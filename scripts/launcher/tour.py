@@ -6,7 +6,7 @@ Called by the notebook alone. What it does is done by the functions that the scr
 import csv
 import io
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,24 +92,18 @@ def class_sizes(reports: Path) -> Shown:
 
 
 def photographs(files: Mapping[Path, str]) -> Shown:
-    """Pictures, each with its class."""
+    """Pictures, each with its class's folder: before a training there are no labels."""
 
     def draw(figure: Figure) -> None:
         for axes, (file, name) in zip(_grid(figure, len(files), COLUMNS), files.items(), strict=False):
             axes.imshow(_upright(file))
-            axes.set_title(_label(name))
+            axes.set_title(name)
 
     return Shown(_png(draw, 9, 2.6 * _rows(len(files)), dpi=80), _left_out(files.values(), "photographs"))
 
 
-def _left_out(names: Any, what: str) -> str:
-    labels = ", ".join(map(_label, names))
-    return f"[{what} of {labels}: not kept in the repository; run this cell to see them]"
-
-
-def _label(name: str) -> str:
-    """A folder's name as people say it: 001.Affenpinscher, n02085620-Chihuahua."""
-    return name.replace("-", ".", 1).rpartition(".")[2].replace("_", " ") if name[:1] in "n0" else name
+def _left_out(names: Iterable[str], what: str) -> str:
+    return f"[{what} of {', '.join(names)}: not kept in the repository; run this cell to see them]"
 
 
 # ── the job ───────────────────────────────────────────────────────────────────────────────────────────
@@ -134,28 +128,26 @@ def _smaller(file: Path) -> bytes:
 # ── answers ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def answers(found: Sequence[Prediction], truths: Mapping[Path, str], *, pictures: bool) -> Shown:
+def answers(
+    found: Sequence[Prediction], truths: Mapping[Path, str], labels: Mapping[str, str], *, pictures: bool
+) -> Shown:
     """The five most probable classes of each picture, beside where the network looked.
 
-    With `pictures` the map lies over the photograph, else it stands for itself.
+    `labels` are the model's, by class. With `pictures` the map lies over the photograph, else it stands for
+    itself.
     """
+    classes = [truths[Path(each.file)] for each in found]
 
     def draw(figure: Figure) -> None:
         axes = _grid(figure, 2 * len(found), 4)
-        for place, prediction in enumerate(found):
-            truth = truths[Path(prediction.file)]
+        for place, (prediction, truth) in enumerate(zip(found, classes, strict=True)):
             _map(axes[2 * place], prediction, picture=pictures)
-            axes[2 * place].set_title(_label(truth), fontsize=9)
+            axes[2 * place].set_title(labels[truth], fontsize=9)
             _bars(axes[2 * place + 1], prediction, truth)
 
-    what = "photographs with heat maps" if pictures else "charts"
-    return Shown(
-        _png(draw, 11, 2.1 * -(-len(found) // 2), dpi=80), _left_out(map(truths.get, _files(found)), what)
-    )
-
-
-def _files(found: Sequence[Prediction]) -> list[Path]:
-    return [Path(each.file) for each in found]
+    names = [labels[name] for name in classes]
+    says = _left_out(names, "photographs with heat maps") if pictures else f"charts: {', '.join(names)}"
+    return Shown(_png(draw, 11, 2.1 * -(-len(found) // 2), dpi=80), says)
 
 
 def _map(axes: Axes, prediction: Prediction, *, picture: bool) -> None:

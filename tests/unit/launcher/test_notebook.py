@@ -9,6 +9,8 @@ from typing import Any
 
 import nbformat
 import pytest
+from executed import code_cells, shows_pictures, text_of
+from PIL import Image
 
 from launcher import notebook
 from launcher.predictions import Explanation, Prediction, Ranked
@@ -22,19 +24,6 @@ MAX_BYTES = 1_500_000
 def committed() -> Any:
     """The notebook as it is in the repository."""
     return notebook.read(ROOT / "train_and_deploy.ipynb")
-
-
-def code_cells(book: Any) -> list[Any]:
-    return [cell for cell in book.cells if cell.cell_type == "code"]
-
-
-def text_of(book: Any) -> str:
-    """All that its outputs say."""
-    outputs = [output for cell in code_cells(book) for output in cell.outputs]
-    parts = [
-        str(output.get("text", "")) + str(output.get("data", {}).get("text/plain", "")) for output in outputs
-    ]
-    return "\n".join(parts)
 
 
 def test_it_runs_from_top_to_bottom_on_drawings(
@@ -54,8 +43,7 @@ def test_it_runs_from_top_to_bottom_on_drawings(
     assert "removing both endpoints" in said
     (predictions,) = tmp_path.glob("runs/*/predictions.csv")
     assert len(predictions.read_text().splitlines()) == 1 + 72
-    photographs = [cell for cell in code_cells(book) if notebook.PHOTOGRAPHS in cell.metadata.get("tags", [])]
-    assert all(any("image/png" in each.get("data", {}) for each in cell.outputs) for cell in photographs)
+    assert shows_pictures(book)
 
 
 def test_the_committed_one_was_run_in_order_without_an_error(committed: Any) -> None:
@@ -92,16 +80,18 @@ def test_photographs_are_left_out_and_paths_are_those_of_the_checkout() -> None:
 
 
 def test_answers_are_drawn_with_and_without_their_photographs(tmp_path: Path) -> None:
-    from PIL import Image
-
     file = tmp_path / "dog.jpg"
     Image.new("RGB", (60, 40), (200, 30, 30)).save(file)
     heat = Explanation([[0.0, 1.0], [2.0, -1.0]], (10, 0, 50, 40))
-    found = Prediction(str(file), (Ranked("001.Akita", "Akita", 0.9),), explanation=heat)
+    found = Prediction(str(file), (Ranked("109.Tibetan_mastiff", "Tibetan mastiff", 0.9),), explanation=heat)
+    labels = {"109.Tibetan_mastiff": "Tibetan mastiff"}
 
-    with_picture, alone = (answers([found], {file: "001.Akita"}, pictures=each) for each in (True, False))
+    with_picture, alone = (
+        answers([found], {file: "109.Tibetan_mastiff"}, labels, pictures=each) for each in (True, False)
+    )
 
     assert all(each.png.startswith(b"\x89PNG") for each in (with_picture, alone))
     assert with_picture.png != alone.png
     left_out = "not kept in the repository; run this cell to see them"
-    assert repr(with_picture) == f"[photographs with heat maps of Akita: {left_out}]"
+    assert repr(with_picture) == f"[photographs with heat maps of Tibetan mastiff: {left_out}]"
+    assert repr(alone) == "charts: Tibetan mastiff"
