@@ -20,8 +20,8 @@ import pytest
 import real_registry
 from cloud import Answer, Call, Cloud
 from endpoint_life import EndpointLife
+from meanwhile import a_trial, serving
 from project_things import BUCKET, much_that_runs
-from small_endpoint import SmallEndpoint
 
 import pages
 from launcher import inventory, policies
@@ -52,33 +52,10 @@ STAND_INS = {
 }
 
 
-def a_trial(cloud: Cloud) -> None:
-    """Moto lists no trials of a search and no prices: one that has learned something, for nothing."""
-    trial = {
-        "TrainingJobName": "dogs-search-001-abcd",
-        "TrainingJobArn": "arn:aws:sagemaker:eu-central-1:123456789012:training-job/dogs-search-001-abcd",
-        "CreationTime": 1_795_000_000,
-        "TrainingJobStatus": "Completed",
-        "TunedHyperParameters": {"learning-rate": "0.01", "batch-size": "32", "epochs": "3"},
-        "FinalHyperParameterTuningJobObjectiveMetric": {"MetricName": "validation:accuracy", "Value": 0.86},
-    }
-    listed = Answer({"TrainingJobSummaries": [trial]})
-    cloud.replies |= {
-        "sagemaker:ListTrainingJobsForHyperParameterTuningJob": lambda _: listed,
-        "pricing:GetProducts": lambda _: Answer({"PriceList": []}),
-    }
-
-
 def a_job_that_was_billed(cloud: Cloud) -> None:
     """Moto's jobs are over at once and were not billed."""
     billed = {"TrainingTimeInSeconds": 1200, "BillableTimeInSeconds": 400}
     cloud.edits["sagemaker:DescribeTrainingJob"] = lambda answer: answer | billed
-
-
-def serving(cloud: Cloud, *names: str) -> None:
-    """Answer for endpoints, or variants of them, until this process ends."""
-    for name in names:
-        cloud.endpoints[name] = SmallEndpoint().__enter__().url
 
 
 def an_endpoint(cloud: Cloud) -> None:

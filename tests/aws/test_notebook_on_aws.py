@@ -1,0 +1,79 @@
+"""The guided tour with WHERE=aws: every cell runs, against an account on this machine."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import boto3
+import meanwhile
+import pytest
+from cloud import Cloud
+from endpoint_life import EndpointLife
+from executed import shows_pictures, text_of
+from PIL import Image
+from project_things import BUCKET
+
+from launcher import archives, notebook
+from launcher.datasets import SPLITS
+
+CLASSES = ("001.Affenpinscher", "002.Afghan_hound")
+
+
+def two_breeds(folder: Path) -> Path:
+    """Two pictures of each class in each split, no two alike."""
+    for number, (split, name) in enumerate((split, name) for split in SPLITS for name in CLASSES):
+        (folder / split / name).mkdir(parents=True)
+        for place in range(2):
+            shade = 40 * number + 20 * place
+            Image.new("RGB", (60, 60), (shade, 80, 255 - shade)).save(folder / split / name / f"{place}.png")
+    return folder
+
+
+def left_by_a_job(folder: Path) -> Path:
+    """The archive of a job that has found something and drawn a plot."""
+    report = folder / "left/data/report"
+    report.mkdir(parents=True)
+    Image.new("RGB", (50, 30), "white").save(report / "loss.png")
+    found = [{"rule": "overfit", "step": 7, "says": "validation no longer improves"}]
+    (report.parent / "findings.json").write_text(json.dumps(found))
+    archives.pack(folder / "left", folder / "output.tar.gz")
+    return folder / "output.tar.gz"
+
+
+@pytest.fixture
+def executed(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The notebook, run in an account that has a bucket, and whose jobs and endpoints do their work."""
+    place = {"LocationConstraint": boto3.client("s3").meta.region_name}
+    boto3.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration=place)
+    EndpointLife(cloud, place["LocationConstraint"])
+    meanwhile.a_trial(cloud)
+    meanwhile.jobs_that_leave(cloud, left_by_a_job(tmp_path))
+    meanwhile.serving(cloud, "dog-breeds", "dog-breeds-ab/best", "dog-breeds-ab/defaults")
+    monkeypatch.setenv("WHERE", "aws")
+    monkeypatch.setenv("BACKEND", "process")
+    monkeypatch.setenv("DATA", str(two_breeds(tmp_path / "dogs")))
+    monkeypatch.delenv("BACKBONE", raising=False)
+    book = notebook.read(notebook.FILE)
+    notebook.execute(book, tmp_path)
+    return book
+
+
+def test_it_runs_from_top_to_bottom_on_aws_and_leaves_nothing_that_costs(executed: Any, cloud: Cloud) -> None:
+    said = text_of(executed)
+    expected = [
+        "2 classes, 4 train, 4 valid, 4 test files",
+        f"s3://{BUCKET}/data/dogs: 12 files",
+        "overfit at step 7: validation no longer improves",
+        "4 pictures asked of both best and defaults",
+        "removing both endpoints",
+    ]
+    assert not [line for line in expected if line not in said]
+    assert shows_pictures(executed)
+    with_best, with_defaults = cloud.asked("sagemaker:CreateTrainingJob")
+    assert with_best["HyperParameters"]["learning-rate"] == "0.01"  # the trial's
+    assert "learning-rate" not in with_defaults["HyperParameters"]
+    (search,) = cloud.asked("sagemaker:CreateHyperParameterTuningJob")
+    for job in (search["TrainingJobDefinition"], with_best, with_defaults):
+        assert job["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"] == f"s3://{BUCKET}/data/dogs"
+    sagemaker = boto3.client("sagemaker")
+    assert not sagemaker.list_endpoints()["Endpoints"] + sagemaker.list_models()["Models"]
