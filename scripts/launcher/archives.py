@@ -90,7 +90,10 @@ def read(stream: IO[bytes], name: str) -> bytes:
     try:
         with tarfile.open(fileobj=stream, mode="r|gz", tarinfo=_Header) as tar:
             for member in tar:
-                source = tar.extractfile(member) if member.name == name else None
+                # `tar -C folder .` puts ./ before every name.
+                source = (
+                    tar.extractfile(member) if PurePosixPath(member.name) == PurePosixPath(name) else None
+                )
                 if source is not None:
                     return source.read(MAX_READ_BYTES)
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
