@@ -202,7 +202,10 @@ def export(job: Job, trained: Trained, tested: Tested) -> None:
             {**member.as_dict(), "share": share}
             for member, share in zip(trained.members, trained.shares, strict=True)
         ],
-        training_run=training_run(job.settings),
+        training_run={
+            **training_run(job.settings),
+            "pictures": {name: len(split) for name, split in job.splits.items()},
+        },
         metrics={**trained.metrics, **tested.metrics},
         report_card=tested.card.as_dict(),
     )
