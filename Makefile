@@ -15,7 +15,7 @@ BEST          ?=#                      best.json of a search, whose hyperparamet
 ATTACH        ?=#                      name of a search that hpo goes on with
 PRETRAINED    ?=#                      folder with <backbone>*.pth or .safetensors, training's channel `pretrained`; else docker/weights, if any are there
 OUTPUT        ?= runs#                 where jobs leave their results
-MODEL         ?= runs/latest#          folder of the job whose model serve and predict use
+MODEL         ?= runs/latest#          folder of the job whose model serve, predict and card use
 JOB           ?= runs/latest#          what analyze looks at: a job's folder, or s3://bucket/prefix
 FILES         ?=#                      photographs or folders for query and predict; a name with spaces in quotes of its own: FILES="'my dog.jpg'"
 EXPLAIN       ?=#                      folder for predict: pictures of what spoke for each breed
@@ -158,6 +158,9 @@ predict: setup ## name the breeds of FILES, without an endpoint and without a ne
 	@$(PYTHON) scripts/predict.py --backend $(RESOLVED) --job "$(MODEL)" --image dog-breeds-serve:$(TAG) \
 	  $(if $(EXPLAIN),--explain "$(EXPLAIN)") $(FILES)
 
+card: setup ## what MODEL is, is for, and is worth: model_card.md in its folder (docs/artifact.md)
+	@$(PYTHON) scripts/model_card.py "$(MODEL)" --output "$(MODEL)/model_card.md"
+
 analyze: setup ## run the debugger's rules on JOB and write its report, to OUTPUT where that is given
 	@$(PYTHON) scripts/analyze_debug.py "$(JOB)" $(if $(filter-out runs,$(OUTPUT)),--output "$(OUTPUT)") --backend $(RESOLVED) --image dog-breeds-train:$(TAG) || [ $$? -eq 3 ] # 3: it found something
 
@@ -221,4 +224,4 @@ help: ## this list
 	@awk -f scripts/help.awk $(MAKEFILE_LIST)
 
 .PHONY: demo test setup setup-hpo setup-notebook setup-local-mode setup-dev data check-data upload weights lock base build build-train build-serve push \
-  train hpo serve query batch ui predict analyze notebook notebook-outputs setup-account teardown doctor lint hooks coverage test-oldest test-newest update release format bench clean help
+  train hpo serve query batch ui predict card analyze notebook notebook-outputs setup-account teardown doctor lint hooks coverage test-oldest test-newest update release format bench clean help

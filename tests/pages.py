@@ -43,7 +43,7 @@ def blocks(page: Path, *languages: str) -> list[Block]:
         if token.type == "heading_open" and after:
             heading = after.content
         elif token.type == "fence" and token.info in languages:
-            found.append(Block(str(page.relative_to(ROOT)), heading, token.info, token.content))
+            found.append(Block(os.path.relpath(page, ROOT), heading, token.info, token.content))
     return found
 
 

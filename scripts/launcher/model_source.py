@@ -1,14 +1,13 @@
 """Where a model that is to be served on SageMaker comes from: this machine, S3, or a training job there.
 
-Called by `serving`, `transform`, explain.py and the notebook. An archive of this machine is sent to the
-project's bucket under its SHA-256, so that the same model is sent once.
+Called by `serving`, `transform`, explain.py, model_card.py and the notebook. An archive of this machine is
+sent to the project's bucket under its SHA-256, so that the same model is sent once.
 """
 
 import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
 
 from launcher import archives, aws, downloads, s3_upload
 from launcher.account import Account
@@ -16,7 +15,9 @@ from launcher.errors import SettingsError
 from launcher.sender import Sender
 
 ARCHIVE = "output/model.tar.gz"  # below a job's folder
+_DESCRIPTION = "artifact.json"
 THE_CLASSES = "CLASSES-OF-THE-MODEL"  # in a --dry-run that cannot look into it
+_UNKNOWN = json.dumps({"classes": [{"name": THE_CLASSES, "label": THE_CLASSES}]}).encode()
 _JOB = re.compile(r"[A-Za-z0-9](-*[A-Za-z0-9]){0,62}")
 
 
@@ -49,13 +50,18 @@ class ModelSource:
         raise SettingsError(f"there is no model at {archive}: train one first (make train), or name another")
 
     def classes(self, model: str) -> dict[str, str]:
-        """Return what the classes of a model are called, by their names, in the order of its answers.
+        """Return what a model's classes are called, by their names in order; raises as `description`."""
+        content = json.loads(self.description(model))
+        return {str(each["name"]): str(each["label"]) for each in content["classes"]}
+
+    def description(self, model: str) -> bytes:
+        """Return a model's artifact.json, as it is; one made up where nothing is sent and S3 not known.
 
         Raises SettingsError where there is no such model, and WorkFailed for an archive that is none.
         """
         if (archive := archive_of(Path(model))).is_file():
             with archive.open("rb") as stream:
-                return _classes(stream)
+                return archives.read(stream, _DESCRIPTION)
         uri = self.uri(model)
         try:
             found = self._in_s3(uri)
@@ -63,16 +69,16 @@ class ModelSource:
             if self._send:
                 raise
             self._say(f"what the classes of {model} are called is not known: {error}")
-            return [THE_CLASSES]
+            return _UNKNOWN
         if found is None:
             raise SettingsError(f"there is no model at {uri}")
         return found
 
-    def _in_s3(self, uri: str) -> list[str] | None:
+    def _in_s3(self, uri: str) -> bytes | None:
         bucket, _, key = uri.removeprefix("s3://").partition("/")
         with aws.explained():
             found = aws.unless_missing(self._account.client("s3").get_object, Bucket=bucket, Key=key)
-            return None if found is None else _classes(found["Body"])
+            return None if found is None else archives.read(found["Body"], _DESCRIPTION)
 
     def _sent(self, archive: Path) -> str:
         content = s3_upload.content_of(archive)
@@ -115,8 +121,3 @@ class ModelSource:
         if job["TrainingJobStatus"] != "Completed":
             raise SettingsError(f"the training job {name} has no model: it is {job['TrainingJobStatus']}")
         return str(job["ModelArtifacts"]["S3ModelArtifacts"])
-
-
-def _classes(archive: IO[bytes]) -> dict[str, str]:
-    description = json.loads(archives.read(archive, "artifact.json"))
-    return {str(each["name"]): str(each["label"]) for each in description["classes"]}

@@ -1,6 +1,6 @@
-"""The commands of README.md and of docs/doctor, training, debugging and tuning.md are run as they stand.
+"""The commands of README.md and of the pages of docs named in ORDER are run as they stand.
 
-One folder for all, in the pages' order; what a page has made the next one finds. To add a command, write it
+One folder for all, in that order; what a page has made the next one finds. To add a command, write it
 down; what this machine has something else for is in STAND_INS. docs/operations.md is run in tests/aws,
 docs/local-mode.md in tests/local_mode.
 """
@@ -24,7 +24,14 @@ import pages
 from launcher.drawings import draw_picture_set
 from pages import Block
 
-ORDER = ("README.md", "docs/doctor.md", "docs/training.md", "docs/debugging.md", "docs/tuning.md")
+ORDER = (
+    "README.md",
+    "docs/artifact.md",
+    "docs/doctor.md",
+    "docs/training.md",
+    "docs/debugging.md",
+    "docs/tuning.md",
+)
 # A database server for other machines: tests/unit/launcher/test_shared_study.py starts one for itself.
 NOT_HERE = {"Many machines"}
 # `later PORT COMMAND`: start what ends with Ctrl-C only, and go on once it answers.
@@ -66,6 +73,10 @@ STAND_INS = {
     # ResNet50's weights cannot be had everywhere.
     "launch_training.py --data": "launch_training.py --backbone efficientnet_lite0 --data",
 }
+
+
+# Where a card's commands are run: beside the archive, in runs/<job>/output.
+CARD_STAND_INS = STAND_INS | {"photo.jpg": "$(find ../../../data/drawn -name '*.jpg' -print -quit)"}
 
 
 @dataclass(frozen=True)
@@ -130,6 +141,16 @@ def test_the_commands_of_a_page_succeed(place: Place, block: Block) -> None:
     code, output = pages.run(commands, place.folder, STAND_INS, **place.variables)
 
     assert code == 0, output
+
+
+def test_the_commands_of_a_card_serve_its_model(place: Place) -> None:
+    job = place.folder / "runs/latest"
+    (block,) = pages.blocks(job / "model_card.md", "sh")
+
+    code, output = pages.run(PRELUDE + block.text, job / "output", CARD_STAND_INS, **place.variables)
+
+    assert code == 0, output
+    assert '"predictions"' in output
 
 
 def test_what_stands_in_is_of_the_pages() -> None:

@@ -10,6 +10,7 @@ import pages
 RUN_BY = {
     "CONTRIBUTING.md": "tests/unit/test_contributing.py",
     "README.md": "tests/container/test_pages.py",
+    "docs/artifact.md": "tests/container/test_pages.py",
     "docs/debugging.md": "tests/container/test_pages.py",
     "docs/doctor.md": "tests/container/test_pages.py",
     "docs/local-mode.md": "tests/local_mode/test_local_mode.py",

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from launcher import artifact, model_card
 from trainer.metrics import metric_definitions
 
 CODE = Path(__file__).parents[3] / "container_train"
@@ -59,6 +60,8 @@ def test_training_leaves_an_artifact_predictions_and_metrics(pictures: Path, tmp
     assert "left out 1 unreadable file(s): train/003.blue/text.jpg" in done.stderr
     assert reported(done.stdout) == [*[EXTRACTION] * 3, EPOCH, EPOCH, KEPT, TEST]
     description = json.loads((model / "artifact.json").read_text())
+    assert "# efficientnet" in model_card.write(artifact.read((model / "artifact.json").read_bytes()))
+    assert description["training_run"]["pictures"] == {"train": 24, "valid": 9, "test": 9}
     assert description["metrics"].keys() == EPOCH | TEST
     assert description["metrics"]["test:accuracy"] > 0.8
     assert description["training_run"]["hyperparameters"]["epochs"] == 2
