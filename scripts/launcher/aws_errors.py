@@ -12,6 +12,7 @@ from botocore.exceptions import (
     EndpointConnectionError,
     NoCredentialsError,
     NoRegionError,
+    ParamValidationError,
     PartialCredentialsError,
     ProfileNotFound,
     SSLError,
@@ -112,6 +113,12 @@ def meaning(error: Exception, region: str = "") -> Exception:
         )
     if isinstance(error, NoRegionError):
         return SettingsError("no AWS region is set: AWS_REGION, or `aws configure`")
+    if isinstance(error, ParamValidationError):  # before anything was sent
+        return SettingsError(f"this request is not one that AWS takes: {error}")
+    return _unanswered(error)
+
+
+def _unanswered(error: Exception) -> NoAnswer:
     if isinstance(error, SSLError):
         return NoAnswer(
             f"AWS cannot be reached: {error} (a proxy that inspects TLS? AWS_CA_BUNDLE names its authority)"

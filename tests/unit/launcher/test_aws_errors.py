@@ -6,6 +6,7 @@ from botocore.exceptions import (
     EndpointConnectionError,
     NoCredentialsError,
     NoRegionError,
+    ParamValidationError,
     ProfileNotFound,
     SSLError,
     UnauthorizedSSOTokenError,
@@ -36,6 +37,10 @@ TO_MEND: list[tuple[Exception, list[str]]] = [
     (NoCredentialsError(), [NOBODY]),
     (ProfileNotFound(profile="dogs"), [NOBODY, "(The config profile (dogs) could not be found)"]),
     (UnauthorizedSSOTokenError(), [NOBODY, "SSO session"]),
+    (
+        ParamValidationError(report="Unknown parameter"),
+        ["not one that AWS takes: Parameter validation failed"],
+    ),
     (NoRegionError(), ["no AWS region is set: AWS_REGION"]),
     (refusal("ExpiredToken"), ["not valid any more (ExpiredToken): log in again"]),
     (
