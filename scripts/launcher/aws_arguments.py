@@ -73,12 +73,17 @@ def refuse_elsewhere(parser: argparse.ArgumentParser, values: argparse.Namespace
         arguments.refuse(parser, given & _OPTIONS, f"only --backend {AWS} takes this")
 
 
-def training_parts(given: argparse.Namespace, account: Account) -> dict[str, Any]:
-    """Return what `requests.training_job` is to build a job of this account from.
+def account_of(given: argparse.Namespace) -> Account:
+    """Return the account of the settings, with the options over them.
 
     Raises SettingsError for options that are not possible together.
     """
-    account = account.with_settings(_settings(given, account.settings))
+    account = arguments.account_of(given)
+    return account.with_settings(_settings(given, account.settings))
+
+
+def training_parts(given: argparse.Namespace, account: Account) -> dict[str, Any]:
+    """Return what `requests.training_job` is to build a job of this account from."""
     settings, training, network = account.settings, account.settings.training, account.settings.network
     return {
         "name": given.job_name or jobs.new_name(settings.project),

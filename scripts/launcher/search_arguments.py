@@ -108,7 +108,7 @@ def _made(given: argparse.Namespace, say: Callable[[str], None]) -> Request:
         settings = settings.without(fixed)
         say(f"not searched, as their values are given: {', '.join(fixed)}")
     on_aws = given.backend == AWS
-    parts = aws_arguments.training_parts(given, arguments.account_of(given)) if on_aws else {}
+    parts = aws_arguments.training_parts(given, aws_arguments.account_of(given)) if on_aws else {}
     training = arguments.training_request(given, **parts)
     return tuning_request.tuning_job(
         training["TrainingJobName"], settings, training, parents=given.warm_start

@@ -57,7 +57,7 @@ def request_of(given: argparse.Namespace) -> Request:
     if given.backend != AWS:
         debugger = arguments.debugging_request(given, given.output.resolve().as_uri())
         return arguments.training_request(given, **debugger)
-    account = arguments.account_of(given)
+    account = aws_arguments.account_of(given)
     parts = aws_arguments.training_parts(given, account)
     debugger = arguments.debugging_request(given, parts["output_uri"], account.region)
     kept = given.checkpoints or account.uri("checkpoints", parts["name"])
