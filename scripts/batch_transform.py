@@ -30,11 +30,11 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     """Answer every picture; print where the predictions are, and say what they lack."""
     arguments = parse_arguments()
-    if arguments.stop:
-        transform.stop(arguments, tell)
-        return 0
     if arguments.dry_run:
         command.show([*transform.requests_of(arguments, tell).items()])
+        return 0
+    if arguments.stop:
+        transform.stop(arguments, tell)
         return 0
     found = transform.run(arguments, tell)
     refused = batch.refused(found.content, found.form)

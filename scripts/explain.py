@@ -23,6 +23,7 @@ from pathlib import Path
 
 from launcher import arguments as command
 from launcher import (
+    aws_job,
     backends,
     clarify_files,
     clarify_images,
@@ -41,6 +42,7 @@ from launcher.model_source import ModelSource
 from launcher.requests import Request
 
 AWS = "aws"
+BESIDE = {"attach": {"backend", "settings", "output"}, "stop": {"backend", "settings", "dry_run"}}
 ON_AWS = {"settings", "format", "clarify_image", "attach", "stop"}
 
 
@@ -72,6 +74,7 @@ def parse_arguments() -> argparse.Namespace:
     found, given = command.parse_given(parser)
     if found.backend != AWS:
         command.refuse(parser, given & ON_AWS, f"only with --backend {AWS}")
+    command.refuse_beside(parser, given - ({"photographs"} if not found.photographs else set()), BESIDE)
     return found
 
 
@@ -80,6 +83,9 @@ def main() -> int:
     arguments = parse_arguments()
     if arguments.backend != AWS:
         return here(arguments)
+    if arguments.dry_run:
+        command.show(operations_of(arguments))
+        return 0
     account = command.account_of(arguments)
     name = str(arguments.attach or arguments.stop or name_of(arguments))
     job = ClarifyJob(name, account)
@@ -89,9 +95,6 @@ def main() -> int:
         return 0
     if not arguments.attach:
         planned = plan(arguments, name, account)
-        if arguments.dry_run:
-            command.show(planned.operations)
-            return 0
         with job.mentioned():
             clarify_files.send(planned.files, planned.uri, planned.configuration, account)
             job.start_with(planned.model, planned.job)
@@ -101,6 +104,13 @@ def main() -> int:
     clarify_files.fetch(description, folder, account, tell)
     print(folder)
     return 0
+
+
+def operations_of(arguments: argparse.Namespace) -> list[tuple[str, Request]]:
+    """Return what would be sent."""
+    if arguments.stop:
+        return [aws_job.PROCESSING.stopping(arguments.stop)]
+    return plan(arguments, name_of(arguments), command.account_of(arguments)).operations
 
 
 def here(arguments: argparse.Namespace) -> int:

@@ -19,7 +19,7 @@ import argparse
 import sys
 
 from launcher import arguments as command
-from launcher import command_line, search_arguments, searching, tuning_request
+from launcher import command_line, search_arguments, searching
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -34,8 +34,7 @@ def main() -> int:
     """Search; print the table of trials and where the best one is."""
     arguments = parse_arguments()
     if arguments.dry_run:
-        request = search_arguments.request_of(arguments, command_line.tell)
-        command.show([(tuning_request.OPERATION, request)])
+        command.show([search_arguments.operation_of(arguments, command_line.tell)])
     elif arguments.stop:
         searching.stop(arguments, command_line.tell)
     else:

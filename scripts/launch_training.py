@@ -34,7 +34,7 @@ def main() -> int:
     """Train; print the last value of each metric and where the model is."""
     arguments = parse_arguments()
     if arguments.dry_run:
-        command.show([("CreateTrainingJob", training_arguments.request_of(arguments))])
+        command.show([training_arguments.operation_of(arguments)])
     elif arguments.stop:
         training.stop(arguments, command_line.tell)
     else:

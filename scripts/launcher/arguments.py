@@ -6,7 +6,7 @@ A hyperparameter that is not given is not sent: the trainer's defaults are the o
 import argparse
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -93,7 +93,7 @@ def _line(options: dict[str, object]) -> Iterator[str]:
 
 def flags(parser: argparse.ArgumentParser, names: Collection[str]) -> str:
     """Return the options of these names, as a person writes them."""
-    options = {action.dest: action.option_strings[0] for action in parser._actions if action.option_strings}
+    options = {action.dest: (*action.option_strings, str(action.metavar))[0] for action in parser._actions}
     return ", ".join(sorted(options[name] for name in names))
 
 
@@ -101,6 +101,18 @@ def refuse(parser: argparse.ArgumentParser, names: Collection[str], why: str) ->
     """Raise SettingsError for options that would be ignored, if there are any."""
     if names:
         raise SettingsError(f"{flags(parser, names)}: {why}")
+
+
+def refuse_beside(
+    parser: argparse.ArgumentParser, given: Collection[str], beside: Mapping[str, Collection[str]]
+) -> None:
+    """Raise SettingsError for what a job that is there already would ignore.
+
+    `beside` has the options that name such a job, and what goes with each.
+    """
+    for start in beside.keys() & set(given):
+        if others := set(given) - set(beside[start]) - {start}:
+            raise SettingsError(f"--{start} excludes {flags(parser, others)}: what it names is there already")
 
 
 def add_backend(to: argparse.ArgumentParser, *more: str) -> None:

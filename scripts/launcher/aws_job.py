@@ -30,6 +30,14 @@ class Kind:
         """Where all jobs of the kind log; the names of their streams begin with the job's."""
         return f"/aws/sagemaker/{self.api}s"
 
+    def named(self, name: str) -> Request:
+        """Return the request that asks about a job, or stops it."""
+        return {f"{self.api}Name": name}
+
+    def stopping(self, name: str) -> tuple[str, Request]:
+        """Return what stops a job, as `arguments.show` takes it."""
+        return f"Stop{self.api}", self.named(name)
+
 
 PROCESSING = Kind("processing job", "processing_job", "ProcessingJob")
 TRAINING = Kind("training job", "training_job", "TrainingJob")
@@ -96,7 +104,7 @@ class AwsJob:
     def _ask(self, verb: str) -> dict[str, Any]:
         missing = f"there is no {self.kind.word} {self.name} in this account and region"
         with aws.explained(missing=missing):
-            return self._call(verb, **{f"{self.kind.api}Name": self.name})
+            return self._call(verb, **self.kind.named(self.name))
 
     def _call(self, verb: str, **parameters: Any) -> dict[str, Any]:
         call: Callable[..., dict[str, Any]] = getattr(self.sagemaker, f"{verb}_{self.kind.noun}")

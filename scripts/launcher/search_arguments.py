@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Callable, MutableMapping, Sequence
 from pathlib import Path
 
-from launcher import arguments, aws_arguments, requests, search, tuning_request
+from launcher import arguments, aws_arguments, aws_job, requests, search, tuning_request
 from launcher.aws_arguments import AWS
 from launcher.errors import SettingsError
 from launcher.requests import Request
@@ -16,7 +16,11 @@ from launcher.requests import Request
 STORAGE = "SEARCH_STORAGE"  # in the environment a password is in no process list and no help text
 # What goes with a request that is there already, whatever it holds: where it is carried out.
 _PLACE = {"backend", "output", "settings", "storage"}
-_BESIDE = {"request": _PLACE | {"job_name", "dry_run"}, "attach": _PLACE, "stop": _PLACE}
+_BESIDE = {
+    "request": _PLACE | {"job_name", "dry_run"},
+    "attach": _PLACE,
+    "stop": {"backend", "settings", "dry_run"},
+}
 
 
 def add(to: argparse.ArgumentParser) -> None:
@@ -52,10 +56,9 @@ def add(to: argparse.ArgumentParser) -> None:
 def parse(parser: argparse.ArgumentParser, line: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; raises SettingsError for options that would be ignored."""
     values, given = arguments.parse_given(parser, line)
-    for start in _BESIDE.keys() & given:
-        if others := given - _BESIDE[start] - {start}:
-            flags = arguments.flags(parser, others)
-            raise SettingsError(f"--{start} excludes {flags}: the request is there already")
+    arguments.refuse_beside(parser, given, _BESIDE)
+    if values.stop and values.backend != AWS:
+        raise SettingsError(f"--stop is for --backend {AWS}: a search on this machine ends with Ctrl-C")
     aws_arguments.refuse_elsewhere(parser, values, given)
     if values.storage and values.backend == AWS:
         raise SettingsError(
@@ -76,6 +79,15 @@ def storage_of(given: argparse.Namespace, environment: MutableMapping[str, str])
     """
     inherited = environment.pop(STORAGE, None)
     return given.storage or inherited
+
+
+def operation_of(given: argparse.Namespace, say: Callable[[str], None]) -> tuple[str, Request]:
+    """Return what a command line sends, as `arguments.show` takes it; raises SettingsError."""
+    return (
+        aws_job.SEARCH.stopping(given.stop)
+        if given.stop
+        else (tuning_request.OPERATION, request_of(given, say))
+    )
 
 
 def request_of(given: argparse.Namespace, say: Callable[[str], None]) -> Request:

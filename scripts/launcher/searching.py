@@ -17,7 +17,6 @@ from launcher import (
 )
 from launcher.aws_arguments import AWS
 from launcher.aws_search import AwsSearch
-from launcher.errors import SettingsError
 from launcher.local_search import Say
 
 
@@ -59,8 +58,6 @@ def _on_aws(given: argparse.Namespace, say: Say) -> Path:
 
 def stop(given: argparse.Namespace, say: Say) -> None:
     """Stop the search on SageMaker that the options name."""
-    if given.backend != AWS:
-        raise SettingsError(f"--stop is for --backend {AWS}: a search on this machine ends with Ctrl-C")
     ended = AwsSearch(given.stop, arguments.account_of(given), say).stop()
     how = f"it had ended already: {ended}" if ended else "stopping"
     say(f"{how}; --attach {given.stop} shows what it has found")

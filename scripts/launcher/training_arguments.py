@@ -6,12 +6,13 @@ Called by launch_training.py, `training`, and for its options by the notebook.
 import argparse
 from collections.abc import Sequence
 
-from launcher import arguments, aws_arguments, requests
+from launcher import arguments, aws_arguments, aws_job, requests
 from launcher.aws_arguments import AWS
 from launcher.errors import SettingsError
 from launcher.requests import Request
 
-_BESIDE = {"backend", "settings"}  # what goes with a job that is there already
+# What goes with a job that is there already.
+_BESIDE = {"attach": {"backend", "settings"}, "stop": {"backend", "settings", "dry_run"}}
 
 
 def add(to: argparse.ArgumentParser) -> None:
@@ -28,13 +29,9 @@ def add(to: argparse.ArgumentParser) -> None:
 def parse(parser: argparse.ArgumentParser, line: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; raises SettingsError for options that would be ignored, or that are needed."""
     values, given = arguments.parse_given(parser, line)
-    for start in {"attach", "stop"} & given:
-        if others := given - _BESIDE - {start}:
-            raise SettingsError(
-                f"--{start} excludes {arguments.flags(parser, others)}: the job is there already"
-            )
-        if values.backend != AWS:
-            raise SettingsError(f"--{start} is for jobs on AWS: --backend {AWS}")
+    arguments.refuse_beside(parser, given, _BESIDE)
+    if values.backend != AWS:
+        arguments.refuse(parser, _BESIDE.keys() & given, f"only for jobs on AWS: --backend {AWS}")
     if not {"data", "attach", "stop"} & given:
         raise SettingsError("--data is needed: a folder with train/, valid/ and test/, or its s3:// URI")
     if values.backend == AWS and "output" in given:
@@ -46,6 +43,13 @@ def parse(parser: argparse.ArgumentParser, line: Sequence[str] | None = None) ->
 def options(**named: object) -> argparse.Namespace:
     """Return the options of a job, as launch_training.py reads them (`arguments.read`)."""
     return arguments.read(add, parse, **named)
+
+
+def operation_of(given: argparse.Namespace) -> tuple[str, Request]:
+    """Return what a command line sends, as `arguments.show` takes it; raises as `request_of` does."""
+    if given.stop:
+        return aws_job.TRAINING.stopping(given.stop)
+    return "CreateTrainingJob", request_of(given)
 
 
 def request_of(given: argparse.Namespace) -> Request:

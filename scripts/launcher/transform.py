@@ -51,7 +51,9 @@ def run(given: argparse.Namespace, say: Say) -> Predictions:
 
 
 def requests_of(given: argparse.Namespace, say: Say) -> dict[str, Request]:
-    """Return what the job is made of, by its operation; nothing is sent."""
+    """Return what would be sent, by its operation."""
+    if given.stop:
+        return dict([aws_job.TRANSFORM.stopping(given.stop)])
     name = name_of(given)
     if given.backend != AWS:
         return _requests_here(given, name)

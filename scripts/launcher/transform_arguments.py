@@ -10,6 +10,7 @@ from launcher import arguments, batch, jobs
 from launcher.errors import SettingsError
 
 AWS = "aws"  # the backend that is no process of this machine
+_BESIDE = {"attach": {"backend", "settings"}, "stop": {"backend", "settings", "dry_run"}}
 ON_AWS = {"settings", "instance_type", "instances", "attach", "stop"}
 
 
@@ -38,7 +39,8 @@ def parse(parser: argparse.ArgumentParser, line: Sequence[str] | None = None) ->
     found, given = arguments.parse_given(parser, line)
     if found.backend != AWS:
         arguments.refuse(parser, given & ON_AWS, f"only with --backend {AWS}")
-    elif "serve_image" not in given:
+    arguments.refuse_beside(parser, given, _BESIDE)
+    if found.backend == AWS and "serve_image" not in given:
         found.serve_image = None  # the account's own
     return found
 

@@ -441,7 +441,7 @@ def test_what_lies_on_this_machine_is_refused_with_the_way_to_bring_it_there(tmp
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--attach", "dogs"], "--attach is for jobs on AWS: --backend aws"),
+        (["--attach", "dogs"], "--attach: only for jobs on AWS: --backend aws"),
         (["--backend", "aws", "--stop", "dogs", "--epochs", "3"], "--stop excludes --epochs"),
         (
             ["--backend", "aws", "--data", "s3://b/d", "--output", "here"],

@@ -58,7 +58,7 @@ def test_a_kept_requests_new_name_is_checked(kept: Path) -> None:
 def test_an_option_that_a_settled_request_would_ignore_is_refused(
     start: str, options: list[str], named: str
 ) -> None:
-    with pytest.raises(SettingsError, match=f"{start} excludes {named}: the request is there already"):
+    with pytest.raises(SettingsError, match=f"{start} excludes {named}: what it names is there already"):
         parse(start, "name", *options)
 
 
