@@ -178,7 +178,8 @@ def test_answers_that_drift_from_the_training_are_told_and_drawn(
 def test_a_damaged_capture_is_named(cloud: Cloud, job: Path, tmp_path: Path) -> None:
     capture(["{", "{"], when=datetime.now(UTC))
 
-    done = monitor("--drift", "--training", job, cwd=tmp_path)
+    place = f"s3://{BUCKET}/captured/dog-breeds"
+    done = monitor("--drift", "--training", job, "--captured", place, cwd=tmp_path)
 
     assert done.returncode == 1
     assert "1.jsonl is not what SageMaker captures" in done.stderr

@@ -17,6 +17,7 @@ import shlex
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ import project_things
 import pytest
 import script
 from botocore.validate import ParamValidator
+
+from launcher import aws
+from launcher.errors import SettingsError
 
 ROOT = Path(__file__).parents[3]
 GOLDEN = ROOT / "tests/golden"
@@ -116,6 +120,18 @@ def test_policies_are_printed_without_an_account_and_that_is_said() -> None:
     assert "the account is not known, and shown as 000000000000" in ended.stderr
 
 
+@pytest.mark.usefixtures("_no_account")
+def test_an_account_that_is_not_known_is_said_once() -> None:
+    settings = ("--settings", str(GOLDEN / "nobody.toml"))
+
+    ended = script.run(
+        "launch_training", "--backend", "aws", "--data", "s3://bucket/dogs", *settings, "--dry-run"
+    )
+
+    assert ended.stderr.count("the account is not known") == 1
+    assert '"RoleArn": "arn:aws:iam::000000000000:role/dog-breeds-execution"' in ended.stdout
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.parent.name}-{case.stem}")
 def test_botocores_own_model_takes_the_golden_requests(case: Path) -> None:
     shapes = _shapes()
@@ -132,6 +148,7 @@ def _operations(requests: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             yield operation, each
 
 
+@cache
 def _shapes() -> dict[str, list[Any]]:
     """Return what an operation takes, by its name: several services have a TagResource, say."""
     session = botocore.session.get_session()
@@ -154,28 +171,48 @@ def test_every_flag_is_in_a_case(script: str, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", note)
     cases = [case for case in CASES if case.parent.name == script]
-    for case in cases:
-        printed(case)
+    printed(cases[-1])
 
     flags = {option for action in parsers[-1]._actions for option in action.option_strings}
     used = {word for case in cases for word in shlex.split(json.loads(case.read_text())["command"])}
-    assert not flags - used - {"-h", "--help", "--dry-run", *_NOT_IN_REQUESTS.get(script, ())}
+    elsewhere = {*_SENDS_NOTHING.get(script, ()), *_SENT_IN_A_TEST.get(script, ())}
+    assert not flags - used - {"-h", "--help", "--dry-run"} - elsewhere
+    assert not used & elsewhere
 
 
-# What changes no request, and is tested where it matters.
-_NOT_IN_REQUESTS: dict[str, set[str]] = {
-    "batch_transform": {"--attach", "--stop"},  # of a job that another command has started
-    "costs": {"--request", "--minutes"},  # of what another command has printed
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_what_no_dry_run_can_show_is_sent_by_a_test(script: str) -> None:
+    for flag, test in _SENT_IN_A_TEST.get(script, {}).items():
+        assert f'"{flag}"' in (ROOT / "tests/aws" / test).read_text(), flag
+
+
+def test_what_is_sent_is_held_against_the_same_model() -> None:
+    sagemaker = aws.client("sagemaker", region="eu-central-1")
+
+    with pytest.raises(SettingsError, match="Unknown parameter"), aws.explained():
+        sagemaker.stop_training_job(TrainingJobName="dogs", Unknown="x")
+
+
+# What changes no request to AWS.
+_SENDS_NOTHING: dict[str, set[str]] = {
+    "costs": {"--request", "--minutes"},  # about what another command has printed
     # An endpoint that is not SageMaker's; how many ask at a time, and how answers are shown.
     "invoke": {"--url", "--clients", "--top-k", "--format", "--latency"},
-    "explain": {"--attach", "--stop"},
-    "deploy": {"--attach"},  # waits for what another command has sent
-    "monitor": {"--open", "--logs", "--hours", "--drift", "--training", "--captured", "--plot"},  # look on
-    "teardown": {"--yes"},  # whether it asks before
+    "monitor": {"--open", "--plot"},  # what is shown and drawn here
+    "teardown": {"--yes"},  # whether it asks a person before
     # What is fetched, drawn or looked into on this machine.
     "prepare_data": {"--draw", "--check", "--url", "--output", "--classes"}
     | {"--scan", "--reports", "--backend", "--image"},
-    "launch_training": {"--attach", "--stop"},
-    "launch_hpo": {"--attach", "--stop"},
-    "setup_account": {"--delete"},  # what there is
+}
+# What these ask depends on the time, or on the answers before, so that no --dry-run can show it. The test
+# named here sends it all, through the clients that hold each request against botocore's model (see above).
+_SENT_IN_A_TEST: dict[str, dict[str, str]] = {
+    "batch_transform": {"--attach": "test_batch_on_aws.py"},
+    "deploy": {"--attach": "test_deploy.py"},
+    "explain": {"--attach": "test_explain_on_aws.py"},
+    "launch_hpo": {"--attach": "test_search_on_aws.py"},
+    "launch_training": {"--attach": "test_training_on_aws.py"},
+    "monitor": dict.fromkeys(
+        ("--logs", "--hours", "--drift", "--training", "--captured"), "test_monitoring.py"
+    ),
 }
