@@ -83,8 +83,7 @@ class Account:
 
     def image(self, kind: Literal["train", "serve"]) -> str:
         """Return the full name of an image in ECR."""
-        repository = getattr(self.settings.images, kind)
-        return f"{self.id}.dkr.ecr.{self.region}.{aws.domain(self.region)}/{repository}:{self.tag}"
+        return aws.image(self.id, self.region, getattr(self.settings.images, kind), self.tag)
 
     @cached_property
     def tag(self) -> str:

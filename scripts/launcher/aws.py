@@ -45,6 +45,11 @@ def domain(region: str) -> str:
     return "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
 
 
+def image(account: str, region: str, repository: str, tag: str) -> str:
+    """Return the full name of an image in an account's ECR."""
+    return f"{account}.dkr.ecr.{region}.{domain(region)}/{repository}:{tag}"
+
+
 def _known_region() -> str:
     try:
         return os.environ.get("AWS_REGION") or boto3.Session().region_name or ""

@@ -45,4 +45,4 @@ def clarify_image(region: str) -> str:
             f"where Clarify's image lies in {region} is not known here: --clarify-image names it "
             '(AWS\'s page "Prebuilt SageMaker Clarify Containers" has the addresses)'
         )
-    return f"{ACCOUNTS[region]}.dkr.ecr.{region}.{aws.domain(region)}/{REPOSITORY}:{TAG}"
+    return aws.image(ACCOUNTS[region], region, REPOSITORY, TAG)

@@ -42,4 +42,4 @@ def rule_image(region: str) -> str:
             f"SageMaker Debugger has no managed rules in {region}: leave --managed-rules out "
             "(the training job runs its own rules anywhere)"
         )
-    return f"{ACCOUNTS[region]}.dkr.ecr.{region}.{aws.domain(region)}/{REPOSITORY}:{TAG}"
+    return aws.image(ACCOUNTS[region], region, REPOSITORY, TAG)
