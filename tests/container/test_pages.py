@@ -32,8 +32,11 @@ ORDER = (
     "docs/debugging.md",
     "docs/tuning.md",
 )
-# A database server for other machines: tests/unit/launcher/test_shared_study.py starts one for itself.
-NOT_HERE = {"Many machines"}
+# Headings of which another test runs the commands, and why.
+NOT_HERE = {
+    "Many machines": "it changes this machine's database server; test_shared_study.py starts one for itself",
+    "What it costs": "test_costs.py runs it in one process, and holds the page's figures against it",
+}
 # `later PORT COMMAND`: start what ends with Ctrl-C only, and go on once it answers.
 PRELUDE = """
 trap 'kill $(jobs -p) 2>/dev/null || :; wait' EXIT
@@ -135,7 +138,7 @@ def every_block() -> list[Block]:
 @pytest.mark.parametrize("block", every_block(), ids=lambda block: f"{block.page}-{block.heading}")
 def test_the_commands_of_a_page_succeed(place: Place, block: Block) -> None:
     if block.heading in NOT_HERE:
-        pytest.skip("it changes this machine's database server")
+        pytest.skip(NOT_HERE[block.heading])
     commands = PRELUDE + block.text if block.language == "sh" else f"python - <<'END'\n{block.text}END\n"
 
     code, output = pages.run(commands, place.folder, STAND_INS, **place.variables)
@@ -157,4 +160,4 @@ def test_what_stands_in_is_of_the_pages() -> None:
     written = "".join(block.text for block in every_block())
 
     assert not [word for word in STAND_INS if word not in written]
-    assert not NOT_HERE - {block.heading for block in every_block()}
+    assert not NOT_HERE.keys() - {block.heading for block in every_block()}

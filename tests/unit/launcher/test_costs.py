@@ -2,13 +2,17 @@
 
 import datetime
 import json
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import script
 
+import pages
 from launcher import costs, endpoint_requests, prices
 from launcher.prices import DEFAULT_FILE, Prices
 
@@ -210,6 +214,32 @@ def test_the_shipped_table_says_when_and_from_where() -> None:
         "instances in us-east-1, on demand, 2026-11-27 (by hand, from memory of "
         "https://aws.amazon.com/sagemaker/pricing/)"
     )
+
+
+@pytest.mark.usefixtures("_no_account")
+def test_what_readme_says_that_it_costs_is_what_its_commands_say(tmp_path: Path) -> None:
+    readme = (pages.ROOT / "README.md").read_text(encoding="utf-8")
+    _, _, section = readme.partition("### What it costs\n")
+    table, _, commands = section.partition("```sh\n")
+    said = ""
+    for line in commands.partition("```")[0].splitlines():
+        _, program, *arguments = shlex.split(line)
+        if ">" in arguments:
+            arguments, file = arguments[:-2], tmp_path / arguments[-1]
+            file.write_text(script.run(Path(program).stem, *arguments).stdout)
+        else:
+            said += script.run(
+                Path(program).stem, "--request", str(tmp_path / arguments[1]), *arguments[2:]
+            ).stdout
+
+    figures = set(re.findall(r"\$[\d.,]*\d", table))
+
+    assert len(figures) == 5
+    assert figures <= set(re.findall(r"\$[\d.,]*\d", said)), said
+    shipped = prices.read()
+    assert f"at the usual {shipped.spot_share * 100:.0f} % of the price" in table
+    assert f"Prices of {shipped.region}, on demand, of {shipped.date}, written down by hand" in table
+    assert shipped.source.startswith("by hand")
 
 
 def test_the_script_answers_without_an_account(tmp_path: Path) -> None:

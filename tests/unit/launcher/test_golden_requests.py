@@ -52,18 +52,6 @@ SERVICES = (
 )
 
 
-@pytest.fixture
-def _no_account(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody's credentials, one region, and a folder that is the same everywhere."""
-    for name in ("AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_ENDPOINT_URL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_REGION", "eu-central-1")
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.chdir(ROOT)
-
-
 def printed(case: Path) -> Any:
     """Run a case's script in this process with --dry-run and return the JSON that it prints."""
     golden, name = json.loads(case.read_text()), case.parent.name
