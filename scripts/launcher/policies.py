@@ -121,6 +121,7 @@ def operator(account: Account) -> Request:
         _allow("Tag", ["sagemaker:AddTags"], "*", StringEquals={"sagemaker:TaggingAction": _MADE}),
         _allow("UseTagged", [f"sagemaker:{each}" for each in _USED], "*", **_has_tag(account)),
         _pass_role(account),
+        _allow("LookAtRole", ["iam:GetRole"], account.role),
         _allow("Files", [f"s3:{each}" for each in _FILES], f"{_bucket(account)}/*"),
         _allow("Bucket", ["s3:ListBucket"], _bucket(account)),
         _allow("Registry", ["ecr:GetAuthorizationToken"], "*"),
@@ -199,6 +200,7 @@ _LOOKED_AT = [
     "sagemaker:ListEndpoints",
     "sagemaker:ListModels",
     "sagemaker:ListTags",
+    "servicequotas:ListServiceQuotas",
 ]
 _PUSH = [
     "ecr:BatchCheckLayerAvailability",

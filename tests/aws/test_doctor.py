@@ -1,27 +1,23 @@
 """What the doctor says of an AWS account: who asks, the role, the quotas, the clock."""
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import boto3
+import permissions
 import pytest
+import script
 from cloud import Answer, Cloud, error
 
-from conftest import account_on_this_machine
-
-SCRIPT = Path(__file__).parents[2] / "scripts/doctor.py"
+from launcher import policies
+from launcher.account import Account
+from launcher.settings import Settings
 
 
 @pytest.fixture
-def cloud() -> Iterator[Cloud]:
-    """An empty account; asking about quotas is more than the policies allow, as docs/doctor.md says."""
-    with account_on_this_machine() as account:
-        account.replies["servicequotas:ListServiceQuotas"] = lambda _: Answer({"Quotas": quotas(1, 8)})
-        yield account
+def cloud(cloud: Cloud) -> Cloud:
+    """An empty account, with quotas."""
+    cloud.replies["servicequotas:ListServiceQuotas"] = lambda _: Answer({"Quotas": quotas(1, 8)})
+    return cloud
 
 
 def quotas(training: float, endpoint: float) -> list[dict[str, object]]:
@@ -35,15 +31,7 @@ def quotas(training: float, endpoint: float) -> list[dict[str, object]]:
 
 def about_aws() -> dict[str, list[str]]:
     """Return what is found of the account, by check; what could not be judged counts."""
-    done = subprocess.run(
-        [sys.executable, SCRIPT, "--environment", "--json"],
-        capture_output=True,
-        text=True,
-        env=os.environ,
-        timeout=120,
-        check=False,
-    )
-    assert "Traceback" not in done.stderr, done.stderr
+    done = script.run("doctor", "--environment", "--json")
     checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
     said = {
         name: [*checks[name]["found"], *filter(None, (checks[name]["unjudged"], checks[name]["skipped"]))]
@@ -57,6 +45,10 @@ def test_an_account_without_the_role_lacks_just_that(cloud: Cloud) -> None:
 
     boto3.client("iam").create_role(RoleName="dog-breeds-execution", AssumeRolePolicyDocument="{}")
     assert about_aws() == {}
+
+    asked = permissions.needed(permissions.of_scripts(cloud.calls))
+    operator = policies.operator(Account(Settings(account="123456789012", region="eu-central-1")))
+    assert asked == {"iam:GetRole", "servicequotas:ListServiceQuotas"} <= policies.actions(operator)
 
 
 def test_a_quota_below_what_the_settings_ask_for_is_named(cloud: Cloud) -> None:

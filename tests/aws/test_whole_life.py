@@ -192,6 +192,8 @@ def test_every_command_of_the_page_succeeds_and_nothing_is_left(life: Life) -> N
 
 # What the page has no command for, and the test that has one.
 ELSEWHERE = {
+    "iam:GetRole": "test_doctor.py",
+    "servicequotas:ListServiceQuotas": "test_doctor.py",
     "s3:AbortMultipartUpload": "test_deploy.py",
     "sagemaker:CreateTransformJob": "test_batch_on_aws.py",
     "sagemaker:DescribeTransformJob": "test_batch_on_aws.py",

@@ -17,6 +17,7 @@ ABOUT_EVERYTHING = {
     "ecr:GetAuthorizationToken",
     "logs:GetQueryResults",
     "pricing:GetProducts",
+    "servicequotas:ListServiceQuotas",
 }
 
 
