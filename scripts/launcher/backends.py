@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from launcher.docker_backend import DockerBackend
 from launcher.errors import SettingsError
 from launcher.hosting import RunningEndpoint
 from launcher.jobs import FinishedJob
@@ -61,6 +60,8 @@ def choose(
     and no engine answers, or when limits are given that processes cannot be held to.
     """
     if name != "process":
+        from launcher.docker_backend import DockerBackend  # noqa: PLC0415 - half a second, of every --help
+
         try:
             backend = DockerBackend(memory=memory, cpus=cpus)
         except SettingsError as error:
