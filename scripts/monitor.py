@@ -109,6 +109,8 @@ def watch(account: Account, endpoint: str, arguments: argparse.Namespace) -> int
         return 0
     for each in calls:
         each.send(account)
+    if not arguments.variant:
+        forget(account, endpoint, variants)
     if mail:
         tell(f"{arguments.email} gets a mail, whose link has to be followed before alarms arrive")
     else:
@@ -117,6 +119,13 @@ def watch(account: Account, endpoint: str, arguments: argparse.Namespace) -> int
     for each in wanted:
         print(each["AlarmName"])
     return 0
+
+
+def forget(account: Account, endpoint: str, variants: list[str]) -> None:
+    """Remove the alarms of variants that are gone: silence is no trouble to them, but each costs."""
+    if stale := alarms.stale(account, endpoint, variants):
+        Call("cloudwatch", "DeleteAlarms", {"AlarmNames": stale}).send(account)
+        tell(f"of variants that {endpoint} no longer has, removed: {', '.join(stale)}")
 
 
 def variants_of(account: Account, endpoint: str) -> list[str]:

@@ -5,12 +5,14 @@ Called by monitor.py. `deploy.py --rollback-on` takes their names.
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
+from launcher import aws
 from launcher.account import Account
 from launcher.dashboard import INVOKED, MACHINES
 from launcher.requests import Request
 
+TROUBLES = ("errors", "slow", "memory")
 _MINUTE = 60
 
 
@@ -47,6 +49,25 @@ def alarms(
             _memory(account, endpoint, variant),
         )
     ]
+
+
+def stale(account: Account, endpoint: str, variants: Collection[str]) -> list[str]:
+    """Return the names of the alarms that `alarms` made for variants that the endpoint no longer has."""
+    pages = account.client("cloudwatch").get_paginator("describe_alarms")
+    with aws.explained():
+        found = [
+            (each["AlarmName"], {dimension["Name"]: dimension["Value"] for dimension in each["Dimensions"]})
+            for page in pages.paginate(AlarmNamePrefix=account.named(f"{endpoint}-"))
+            for each in page["MetricAlarms"]
+        ]
+    # Another endpoint's name may begin alike, and people make alarms as well.
+    return sorted(
+        name
+        for name, about in found
+        if about.get("EndpointName") == endpoint
+        and (variant := about.get("VariantName", "")) not in variants
+        and name in {name_of(account, endpoint, variant, trouble) for trouble in TROUBLES}
+    )
 
 
 def name_of(account: Account, endpoint: str, variant: str, trouble: str) -> str:

@@ -1,15 +1,13 @@
 """Dashboard, alarms, questions to the log and drift of an endpoint, against a server with AWS's APIs."""
 
-import base64
 import json
-import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import boto3
+import captures
 import pytest
+import script
 from cloud import Answer, Cloud
 
 ROOT = Path(__file__).parents[2]
@@ -17,12 +15,9 @@ BUCKET = "dog-breeds-123456789012-eu-central-1"
 TROUBLES = ("errors", "memory", "slow")
 
 
-def monitor(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, ROOT / "scripts/monitor.py", *arguments]
-    settings = ["--settings", ROOT / "tests/golden/settings.toml"]
-    return subprocess.run(
-        [*command, *settings], cwd=cwd, capture_output=True, text=True, timeout=300, check=False
-    )
+def monitor(*arguments: str | Path) -> script.Ended:
+    settings = ["--settings", str(ROOT / "tests/golden/settings.toml")]
+    return script.run("monitor", *map(str, arguments), *settings)
 
 
 @pytest.fixture
@@ -56,6 +51,28 @@ def test_an_endpoint_gets_a_dashboard_and_alarms_that_tell_somebody(endpoint: st
     assert (mail["Endpoint"], mail["Protocol"]) == ("you@example.com", "email")
     slow = next(alarm for alarm in alarms if alarm["AlarmName"].endswith("new-slow"))
     assert (slow["Threshold"], slow["ExtendedStatistic"]) == (300_000, "p99")
+
+
+def test_the_alarms_of_variants_that_are_gone_are_removed_and_no_others(endpoint: str) -> None:
+    cloudwatch = boto3.client("cloudwatch")
+    assert monitor("--variant", "old", "--variant", "gone").returncode == 0
+    for name, about in {"dog-breeds--dog-breeds-2-gone-slow": "dog-breeds-2", "own": endpoint}.items():
+        dimensions = [{"Name": "EndpointName", "Value": about}, {"Name": "VariantName", "Value": "gone"}]
+        cloudwatch.put_metric_alarm(
+            AlarmName=name,
+            Dimensions=dimensions,
+            ComparisonOperator="GreaterThanThreshold",
+            EvaluationPeriods=1,
+        )
+
+    done = monitor()
+
+    assert done.returncode == 0, done.stderr
+    gone = [f"dog-breeds--{endpoint}-gone-{trouble}" for trouble in sorted(TROUBLES)]
+    assert f"of variants that {endpoint} no longer has, removed: {', '.join(gone)}" in done.stderr
+    left = {alarm["AlarmName"] for alarm in cloudwatch.describe_alarms()["MetricAlarms"]}
+    kept = {f"dog-breeds--{endpoint}-{name}-{trouble}" for name in ("old", "new") for trouble in TROUBLES}
+    assert left == kept | {"dog-breeds--dog-breeds-2-gone-slow", "own"}
 
 
 def test_the_dashboard_shows_answers_machines_and_the_training(endpoint: str) -> None:
@@ -106,35 +123,6 @@ def test_an_endpoint_without_a_log_is_said(cloud: Cloud) -> None:
     assert "there is no log of dog-breeds: it has never been started" in done.stderr
 
 
-def line(breed: str, *, when: datetime, encoded: bool = False, output: Any = None) -> str:
-    """One request as SageMaker captures it."""
-    answer = output or {"predictions": [{"top": [{"name": breed, "label": breed, "probability": 0.9}]}]}
-    text = json.dumps(answer)
-    data = base64.b64encode(text.encode()).decode() if encoded else text
-    captured = {
-        "endpointInput": {
-            "observedContentType": "image/jpeg",
-            "mode": "INPUT",
-            "data": "…",
-            "encoding": "BASE64",
-        },
-        "endpointOutput": {
-            "observedContentType": "application/json",
-            "mode": "OUTPUT",
-            "data": data,
-            "encoding": "BASE64" if encoded else "JSON",
-        },
-    }
-    moment = when.strftime("%Y-%m-%dT%H:%M:%SZ")
-    return json.dumps(
-        {
-            "captureData": captured,
-            "eventMetadata": {"eventId": "1", "inferenceTime": moment},
-            "eventVersion": "0",
-        }
-    )
-
-
 @pytest.fixture
 def job(tmp_path: Path) -> Path:
     """A training job's folder, of four breeds with as many pictures each."""
@@ -147,13 +135,11 @@ def job(tmp_path: Path) -> Path:
     return tmp_path / "job"
 
 
-def capture(lines: list[str], *, when: datetime) -> None:
+def bucket_with(lines: list[str], *, when: datetime) -> None:
     client = boto3.client("s3")
     place = {"LocationConstraint": client.meta.region_name}
     client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration=place)
-    for variant, part in {"old": lines[::2], "new": lines[1::2]}.items():
-        key = f"captured/dog-breeds/dog-breeds/{variant}/{when:%Y/%m/%d/%H}/1.jsonl"
-        client.put_object(Bucket=BUCKET, Key=key, Body="\n".join(part).encode())
+    captures.put(BUCKET, lines, when=when)
 
 
 @pytest.mark.parametrize(("breeds", "code", "said"), [("ABCD", 0, "no drift: "), ("AAAB", 3, "drift: ")])
@@ -162,12 +148,14 @@ def test_answers_that_drift_from_the_training_are_told_and_drawn(
     job: Path, tmp_path: Path, breeds: str, code: int, said: str
 ) -> None:
     now = datetime.now(UTC)
-    lines = [line(breed, when=now, encoded=number % 2 == 0) for number, breed in enumerate(breeds * 50)]
-    refused = line("A", when=now, output={"predictions": [{"error": {"code": "bad_request"}}]})
-    old = line("D", when=datetime(2026, 1, 1, tzinfo=UTC))
-    capture([*lines, refused, old], when=now)
+    lines = [
+        captures.line(breed, when=now, encoded=number % 2 == 0) for number, breed in enumerate(breeds * 50)
+    ]
+    refused = captures.line("A", when=now, output={"predictions": [{"error": {"code": "bad_request"}}]})
+    old = captures.line("D", when=datetime(2026, 1, 1, tzinfo=UTC))
+    bucket_with([*lines, refused, old], when=now)
 
-    done = monitor("--drift", "--training", job, "--plot", tmp_path / "drift.png", cwd=tmp_path)
+    done = monitor("--drift", "--training", job, "--plot", tmp_path / "drift.png")
 
     assert done.returncode == code, done.stderr
     assert done.stdout.startswith(said)
@@ -176,10 +164,10 @@ def test_answers_that_drift_from_the_training_are_told_and_drawn(
 
 
 def test_a_damaged_capture_is_named(cloud: Cloud, job: Path, tmp_path: Path) -> None:
-    capture(["{", "{"], when=datetime.now(UTC))
+    bucket_with(["{", "{"], when=datetime.now(UTC))
 
     place = f"s3://{BUCKET}/captured/dog-breeds"
-    done = monitor("--drift", "--training", job, "--captured", place, cwd=tmp_path)
+    done = monitor("--drift", "--training", job, "--captured", place)
 
     assert done.returncode == 1
     assert "1.jsonl is not what SageMaker captures" in done.stderr
