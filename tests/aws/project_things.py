@@ -46,7 +46,7 @@ def make(name: str, tags: list[dict[str, str]]) -> None:
         TrainingJobName=name,
         AlgorithmSpecification={"TrainingImage": "x", "TrainingInputMode": "File"},
         RoleArn=ROLE,
-        OutputDataConfig={"S3OutputPath": "s3://x/y"},
+        OutputDataConfig={"S3OutputPath": f"s3://{BUCKET}/training"},
         ResourceConfig={"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
         StoppingCondition={"MaxRuntimeInSeconds": 60},
         Tags=tags,

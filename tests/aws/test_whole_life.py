@@ -8,32 +8,37 @@ allowed that none of them needs.
 
 import base64
 import json
-import re
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import boto3
+import captures
 import docker
 import permissions
 import pytest
 import real_registry
 from cloud import Answer, Call, Cloud
 from endpoint_life import EndpointLife
-from meanwhile import a_trial, serving
+from meanwhile import MODEL, a_trial, jobs_that_leave, serving
 from project_things import BUCKET, much_that_runs
+from tiny_artifact import write_explainable_artifact
 
 import pages
-from launcher import inventory, policies
+from launcher import archives, inventory, policies
 from launcher.account import Account
 from launcher.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/operations.md"
-SECTION = re.compile(r"^## (?P<heading>.+)\n(?P<text>(?:(?!## ).*\n?)*)", re.MULTILINE)
-BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCKS = pages.blocks(PAGE, "sh")
+TAG = f"life-{uuid.uuid4().hex[:8]}"  # of the images that are pushed: two runs share an engine
 # Who sets up and tears down is another person than the one who works.
 ADMINISTRATORS = {"Set up", "Look after it", "Take it all away"}
+
+BREEDS = ("Affenpinscher", "Akita", "Boxer", "Dingo")  # that the training had, and the endpoint names
 
 pytestmark = pytest.mark.xdist_group("whole-life")  # one process, since all is run once
 
@@ -45,10 +50,13 @@ STAND_INS = {
     ),
     "../dogs": "data/drawn",
     "setup_account.py  # again": "setup_account.py --settings tagged.toml",
+    "explain.py dog.jpg": "explain.py docs/images/ui.png --backend process",
+    "analyze_debug.py": "analyze_debug.py --backend process",  # tests/container has the image
     "dog.jpg": "docs/images/ui.png",
     "dogImages/test": "docs",  # a folder with a folder of pictures
+    "s3://dogs/training": f"s3://{BUCKET}/training",
     "make build\n": ":\n",  # tests/container builds them
-    "make push\n": 'make push TAG=life IMAGES="dog-breeds-train:life dog-breeds-serve:life"\n',
+    "make push\n": f'make push TAG={TAG} IMAGES="dog-breeds-train:{TAG} dog-breeds-serve:{TAG}"\n',
 }
 
 
@@ -82,21 +90,41 @@ def drift(_: Cloud) -> None:
 
 
 def an_explanation(_: Cloud) -> None:
-    """A model that says its breeds, and what Clarify would have found: moto's job does nothing."""
+    """Photographs, a model of two breeds, and what Clarify would have found: moto's job does nothing."""
     s3 = boto3.client("s3")
-    place = {"LocationConstraint": s3.meta.region_name}
-    s3.create_bucket(Bucket="dogs", CreateBucketConfiguration=place)
-    s3.upload_file(str(ROOT / "tests/golden/two-breeds.tar.gz"), "dogs", "out/third/output/model.tar.gz")
+    s3.create_bucket(Bucket="dogs", CreateBucketConfiguration={"LocationConstraint": s3.meta.region_name})
+    s3.upload_file(str(MODEL), "dogs", "out/third/output/model.tar.gz")
+    s3.put_object(Bucket="dogs", Key="photos/dog.jpg", Body=b"")
     s3.put_object(Bucket=BUCKET, Key="explanations/dogs-why/result/report.pdf", Body=b"%PDF")
 
 
-def a_log_that_answers(cloud: Cloud) -> None:
-    """Moto's queries do not know the fields of JSON lines."""
+def what_was_asked(cloud: Cloud) -> None:
+    """Captured answers, and a log: moto's queries do not know the fields of JSON lines."""
+    now = datetime.now(UTC)
+    captures.put(BUCKET, [captures.line(breed, when=now) for breed in BREEDS * 30], when=now)
     row = [{"field": "since", "value": "2026-11-27 10:00:00.000"}, {"field": "p50", "value": "12"}]
     cloud.replies |= {
         "logs:StartQuery": lambda _: Answer({"queryId": "q"}),
         "logs:GetQueryResults": lambda _: Answer({"status": "Complete", "results": [row]}),
     }
+
+
+def jobs_that_run(cloud: Cloud) -> None:
+    """Each of the page's jobs runs again until it is stopped: moto's are over at once."""
+    for shape in ("HyperParameterTuningJob", "ProcessingJob", "TrainingJob", "TransformJob"):
+        runs_until_stopped(cloud, shape)
+
+
+def runs_until_stopped(cloud: Cloud, shape: str) -> None:
+    action, status = f"sagemaker:Describe{shape}", {f"{shape}Status": "InProgress"}
+    over = cloud.edits.get(action, lambda answer: answer)
+
+    def stop(_: Call) -> Answer:
+        cloud.edits[action] = over
+        return Answer({})
+
+    cloud.edits[action] = lambda answer: over(answer) | status
+    cloud.replies[f"sagemaker:Stop{shape}"] = stop
 
 
 # What happens before a section's commands are run, by its heading.
@@ -105,8 +133,9 @@ MEANWHILE: dict[str, Callable[[Cloud], None]] = {
     "Train": a_job_that_was_billed,
     "Deploying": an_endpoint,
     "A/B": two_variants,
-    "Watching": a_log_that_answers,
+    "Watching": what_was_asked,
     "Why that breed": an_explanation,
+    "Stopping": jobs_that_run,
     "Look after it": drift,
     "Take it all away": much_that_runs,
 }
@@ -139,7 +168,7 @@ class Life:
             if (done.section in ADMINISTRATORS) == administrator
         ]
         pushed = set() if administrator else permissions.of_registry(self.registry_log)
-        return permissions.needed(calls) | pushed
+        return permissions.needed(permissions.of_scripts(calls)) | pushed
 
 
 @pytest.fixture(scope="module")
@@ -148,8 +177,8 @@ def registry(lasting_cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> 
     engine = docker_engine()
     with (
         real_registry.started(tmp_path_factory.mktemp("registry")) as (address, log),
-        real_registry.small_image(engine, "dog-breeds-train", "life"),
-        real_registry.small_image(engine, "dog-breeds-serve", "life"),
+        real_registry.small_image(engine, "dog-breeds-train", TAG),
+        real_registry.small_image(engine, "dog-breeds-serve", TAG),
     ):
         token = base64.b64encode(b"AWS:secret").decode()
         login = {"authorizationToken": token, "proxyEndpoint": f"http://{address}"}
@@ -165,22 +194,35 @@ def docker_engine() -> docker.DockerClient:
         pytest.skip(f"no Docker engine answers: {error}")
 
 
+def output_of_a_job(folder: Path) -> Path:
+    """Return an archive of what a training job tells of itself and of its data."""
+    data, archive = folder / "output/data", folder / "output.tar.gz"
+    data.mkdir(parents=True)
+    (data / "run.json").write_text('{"job_name": "dogs-final", "status": "completed"}')
+    counts = "".join(f"{breed},50,1,1\n" for breed in BREEDS)
+    (data / "classes.csv").write_text(f"class,train,valid,test\n{counts}")
+    archives.pack(data.parent, archive)
+    return archive
+
+
 @pytest.fixture(scope="module")
 def life(lasting_cloud: Cloud, registry: Path, tmp_path_factory: pytest.TempPathFactory) -> Life:
     """Run all blocks of the page up to the first that fails."""
     checkout = pages.linked_checkout(tmp_path_factory.mktemp("life"))
     (checkout / "tagged.toml").write_text('[tags]\nteam = "vision"\n')  # others than the project's own
-    blocks: list[Done] = []
-    for section in SECTION.finditer(PAGE.read_text(encoding="utf-8")):
-        MEANWHILE.get(section["heading"], lambda _: None)(lasting_cloud)
-        for block in BLOCK.findall(section["text"]):
-            before = len(lasting_cloud.calls)
-            code, output = pages.run(block, checkout, STAND_INS)
-            blocks.append(Done(section["heading"], code, output, lasting_cloud.calls[before:]))
-            if code:
-                return Life(blocks, registry.read_text(), [])
+    write_explainable_artifact(checkout / "runs/latest/model")  # of a training on this machine
+    jobs_that_leave(lasting_cloud, output_of_a_job(tmp_path_factory.mktemp("job")))
+    done: list[Done] = []
+    for block in BLOCKS:
+        if not done or done[-1].section != block.heading:
+            MEANWHILE.get(block.heading, lambda _: None)(lasting_cloud)
+        before = len(lasting_cloud.calls)
+        code, output = pages.run(block.text, checkout, STAND_INS)
+        done.append(Done(block.heading, code, output, lasting_cloud.calls[before:]))
+        if code:
+            return Life(done, registry.read_text(), [])
     left = [str(thing) for thing in inventory.things(Account(Settings()))]
-    return Life(blocks, registry.read_text(), left)
+    return Life(done, registry.read_text(), left)
 
 
 def test_every_command_of_the_page_succeeds_and_nothing_is_left(life: Life) -> None:
@@ -195,13 +237,7 @@ ELSEWHERE = {
     "iam:GetRole": "test_doctor.py",
     "servicequotas:ListServiceQuotas": "test_doctor.py",
     "s3:AbortMultipartUpload": "test_deploy.py",
-    "sagemaker:CreateTransformJob": "test_batch_on_aws.py",
-    "sagemaker:DescribeTransformJob": "test_batch_on_aws.py",
     "sagemaker:ListEndpoints": "test_explain_on_aws.py",
-    "sagemaker:StopHyperParameterTuningJob": "test_search_on_aws.py",
-    "sagemaker:StopProcessingJob": "test_explain_on_aws.py",
-    "sagemaker:StopTrainingJob": "test_training_on_aws.py",
-    "sagemaker:StopTransformJob": "test_batch_on_aws.py",
 }
 
 
@@ -217,11 +253,10 @@ def test_a_policy_allows_all_that_is_needed_and_nothing_else(life: Life, name: s
 
 
 def test_what_stands_in_or_happens_meanwhile_is_of_the_page() -> None:
-    page = PAGE.read_text(encoding="utf-8")
+    commands = "".join(block.text for block in BLOCKS)
 
-    assert not [word for word in STAND_INS if word not in page]
-    headings = {section["heading"] for section in SECTION.finditer(page)}
-    assert not (MEANWHILE.keys() | ADMINISTRATORS) - headings
+    assert not [word for word in STAND_INS if word not in commands]
+    assert not (MEANWHILE.keys() | ADMINISTRATORS) - {block.heading for block in BLOCKS}
 
 
 def test_what_the_page_has_no_command_for_is_asked_for_elsewhere(life: Life) -> None:
