@@ -28,7 +28,9 @@ def training(**changes: Any) -> requests.Request:
 
 
 def test_a_training_request_is_valid_by_botocores_own_model() -> None:
-    requests.validate("CreateTrainingJob", training())
+    request = training()
+
+    assert requests.validate("CreateTrainingJob", request) is request
 
 
 def test_a_misspelt_key_is_named() -> None:

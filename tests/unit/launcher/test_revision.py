@@ -40,22 +40,20 @@ def test_only_a_commit_that_changes_an_image_is_another_revision(checkout: Path)
     assert revision.of_images(checkout) == of_image[:12]
 
 
-def test_an_image_stays_good_until_what_it_is_built_from_changes(checkout: Path) -> None:
-    built_from = git(checkout, "rev-parse", "HEAD")
-    commit(checkout, "README.md", "two")
-    (checkout / "README.md").write_text("edited")
+@pytest.mark.parametrize("committed", [True, False])
+def test_an_image_stays_good_until_what_it_is_built_from_changes(checkout: Path, committed: bool) -> None:
+    def change(file: str) -> None:
+        if committed:
+            commit(checkout, file, "two")
+        else:
+            (checkout / file).write_text("two")
 
+    commit(checkout, "README.md", "one")
+    built_from = git(checkout, "rev-parse", "HEAD")
+    change("README.md")
     revision.check("image", f"{built_from}-dirty", checkout)
 
-
-@pytest.mark.parametrize("committed", [True, False])
-def test_an_image_from_before_a_change_has_to_be_built_again(checkout: Path, committed: bool) -> None:
-    built_from = git(checkout, "rev-parse", "HEAD")
-    if committed:
-        commit(checkout, "container_serve/code", "two")
-    else:
-        (checkout / "container_serve/code").write_text("two")
-
+    change("container_serve/code")
     with pytest.raises(SettingsError, match=f"was built from {built_from}, .*`make build`"):
         revision.check("image", built_from, checkout)
 

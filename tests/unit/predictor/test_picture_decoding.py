@@ -290,8 +290,12 @@ def test_a_jpeg_of_more_scans_than_anybody_saves_is_refused_before_decoding() ->
 
 def test_scans_are_counted_no_further_than_the_picture() -> None:
     """A phone puts a film behind it, in which anything may stand, and a preview into its EXIF."""
-    content = _file(_noise(64, 64), "JPEG", exif=b"Exif\0\0" + b"\xff\xda" * 500).getvalue()
-    decode(io.BytesIO(content + b"\xff\xda\0\2" * 500))
+    picture = _noise(64, 64)
+    content = _file(picture, "JPEG", exif=b"Exif\0\0" + b"\xff\xda" * 500).getvalue()
+
+    with_film = decode(io.BytesIO(content + b"\xff\xda\0\2" * 500))
+
+    assert with_film.tobytes() == decode(_file(picture, "JPEG")).tobytes()
 
 
 @pytest.mark.parametrize("compression", [2, 3, 4])

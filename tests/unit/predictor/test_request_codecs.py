@@ -1,7 +1,6 @@
 """A request's content types, without a server: what `docs/http.md` promises."""
 
 import base64
-import contextlib
 import io
 import json
 import struct
@@ -186,9 +185,14 @@ def test_lines_are_counted_before_they_are_read() -> None:
     ["application/jsonlines", "application/json", "application/octet-stream", "application/x-image", NPY],
 )
 @given(body=st.binary(max_size=200))
-def test_no_bytes_raise_anything_but_a_request_error(content_type: str, body: bytes) -> None:
-    with contextlib.suppress(RequestError):
-        decode_request(body, content_type)
+def test_any_bytes_are_pictures_or_a_request_error_and_nothing_else(content_type: str, body: bytes) -> None:
+    try:
+        items = decode_request(body, content_type)
+    except RequestError as error:
+        assert 400 <= error.status < 500
+    else:
+        assert {type(each) for each in items} <= {bytes, np.ndarray, RequestError}
+        assert any(not isinstance(each, RequestError) for each in items) or len(items) > 1
 
 
 def test_json_takes_files_and_arrays_in_one_request() -> None:
