@@ -20,7 +20,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
 from launcher import search_space, trials, tuning_request
 from launcher.requests import Request
@@ -207,6 +206,9 @@ def _importances(findings: Findings) -> dict[str, float]:
     """Each hyperparameter's share, the largest first; empty where too few trials would make it up."""
     if len(findings.judged) < _ENOUGH or len({value for _, _, value in findings.judged}) == 1:
         return {}
+    # It imports scikit-learn where that is installed, which takes longer than all the rest.
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances  # noqa: PLC0415
+
     study = optuna.create_study(direction="maximize" if findings.maximize else "minimize")
     distributions: dict[str, BaseDistribution] = {each.name: each.distribution() for each in findings.space}
     for _, trial, value in findings.judged:
