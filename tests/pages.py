@@ -15,7 +15,7 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from launcher.drawings import draw_picture_set
+import drawn
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(
@@ -74,7 +74,7 @@ def linked_checkout(folder: Path) -> Path:
     for entry in ROOT.iterdir():
         if entry.name not in RESULTS:
             (folder / entry.name).symlink_to(entry)
-    draw_picture_set(folder / "data/drawn")
+    drawn.whole(folder / "data/drawn")
     return folder
 
 

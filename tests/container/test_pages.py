@@ -20,8 +20,9 @@ import pytest
 import real_registry
 from project import SERVE, TAG
 
+import drawn
 import pages
-from launcher.drawings import draw_picture_set
+from launcher.drawings import COATS
 from pages import Block
 
 ORDER = (
@@ -94,10 +95,10 @@ class Place:
 def mirror(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The two downloads from a server of this machine: drawings, and weights that are few."""
     folder = tmp_path_factory.mktemp("mirror")
-    drawn, _ = draw_picture_set(folder / "dogImages")
+    photographs = drawn.whole(folder / "dogImages")
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
-        for file in drawn.root.rglob("*.*"):
+        for file in photographs.rglob("*.*"):
             archive.write(file, file.relative_to(folder))
     (folder / "dogImages.zip").write_bytes(content.getvalue())
     weights = f"resnet50-{hashlib.sha256(b'weights').hexdigest()[:8]}.pth"
@@ -106,7 +107,7 @@ def mirror(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}"
-        yield {"MIRROR": address, "CLASSES": str(len(drawn.classes)), "WEIGHTS_FILE": weights}
+        yield {"MIRROR": address, "CLASSES": str(len(COATS)), "WEIGHTS_FILE": weights}
         server.shutdown()
 
 
