@@ -13,23 +13,21 @@ from executed import shows_pictures, text_of
 from PIL import Image
 from project_things import BUCKET
 
+import drawn
 from launcher import archives, notebook
-from launcher.datasets import SPLITS
-
-CLASSES = ("001.Affenpinscher", "002.Afghan_hound")
+from launcher.drawings import COATS
 
 
-def two_breeds(folder: Path) -> Path:
-    """Two pictures of each class in each split, no two alike."""
-    for number, (split, name) in enumerate((split, name) for split in SPLITS for name in CLASSES):
-        (folder / split / name).mkdir(parents=True)
-        for place in range(2):
-            shade = 40 * number + 20 * place
-            Image.new("RGB", (60, 60), (shade, 80, 255 - shade)).save(folder / split / name / f"{place}.png")
-    return folder
+def model(folder: Path) -> Path:
+    """The archive of a model, as far as it says what its classes are called."""
+    (folder / "model").mkdir()
+    classes = [{"name": name, "label": name.partition(".")[2]} for name in COATS]
+    (folder / "model/artifact.json").write_text(json.dumps({"classes": classes}))
+    archives.pack(folder / "model", folder / "model.tar.gz")
+    return folder / "model.tar.gz"
 
 
-def left_by_a_job(folder: Path) -> Path:
+def output(folder: Path) -> Path:
     """The archive of a job that has found something and drawn a plot."""
     report = folder / "left/data/report"
     report.mkdir(parents=True)
@@ -47,12 +45,13 @@ def executed(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> A
     boto3.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration=place)
     EndpointLife(cloud, place["LocationConstraint"])
     meanwhile.a_trial(cloud)
-    meanwhile.jobs_that_leave(cloud, left_by_a_job(tmp_path))
+    meanwhile.jobs_that_leave(cloud, model(tmp_path), output(tmp_path))
     meanwhile.serving(cloud, "dog-breeds", "dog-breeds-ab/best", "dog-breeds-ab/defaults")
     monkeypatch.setenv("WHERE", "aws")
     monkeypatch.setenv("BACKEND", "process")
-    monkeypatch.setenv("DATA", str(two_breeds(tmp_path / "dogs")))
-    monkeypatch.delenv("BACKBONE", raising=False)
+    for name in ("DATA", "BACKBONE", "TRIALS"):
+        monkeypatch.delenv(name, raising=False)
+    drawn.whole(tmp_path / "data/drawn")
     book = notebook.read(notebook.FILE)
     notebook.execute(book, tmp_path)
     return book
@@ -61,10 +60,11 @@ def executed(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> A
 def test_it_runs_from_top_to_bottom_on_aws_and_leaves_nothing_that_costs(executed: Any, cloud: Cloud) -> None:
     said = text_of(executed)
     expected = [
-        "2 classes, 4 train, 4 valid, 4 test files",
-        f"s3://{BUCKET}/data/dogs: 12 files",
+        "12 classes, 290 train, 72 valid, 72 test files",
+        "2 files cannot be read: train/",
+        f"s3://{BUCKET}/data/drawn: 432 files",
         "overfit at step 7: validation no longer improves",
-        "4 pictures asked of both best and defaults",
+        "72 pictures asked of both best and defaults",
         "removing both endpoints",
     ]
     assert not [line for line in expected if line not in said]
@@ -74,6 +74,6 @@ def test_it_runs_from_top_to_bottom_on_aws_and_leaves_nothing_that_costs(execute
     assert "learning-rate" not in with_defaults["HyperParameters"]
     (search,) = cloud.asked("sagemaker:CreateHyperParameterTuningJob")
     for job in (search["TrainingJobDefinition"], with_best, with_defaults):
-        assert job["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"] == f"s3://{BUCKET}/data/dogs"
+        assert job["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"] == f"s3://{BUCKET}/data/drawn"
     sagemaker = boto3.client("sagemaker")
     assert not sagemaker.list_endpoints()["Endpoints"] + sagemaker.list_models()["Models"]
