@@ -209,6 +209,10 @@ release: setup-dev ## VERSION=1.2.0: number, changelog, commit and tag, and imag
 	@for image in train serve; do \
 	  $(DOCKER) tag dog-breeds-$$image:$(VERSION) dog-breeds-$$image:$$(git rev-parse --short=12 HEAD) || exit 1; done
 
+report-picture: ## README's picture of a report: that of JOB, as chromium shows it
+	@chromium --headless --no-sandbox --hide-scrollbars --window-size=1100,950 \
+	  --screenshot=docs/images/report.png "file://$(abspath $(JOB))/output/data/report/report.html"
+
 format: setup-dev ## bring the code into style
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
@@ -224,4 +228,4 @@ help: ## this list
 	@awk -f scripts/help.awk $(MAKEFILE_LIST)
 
 .PHONY: demo test setup setup-hpo setup-notebook setup-local-mode setup-dev data check-data upload weights lock base build build-train build-serve push \
-  train hpo serve query batch ui predict card analyze notebook notebook-outputs setup-account teardown doctor lint hooks coverage test-oldest test-newest update release format bench clean help
+  train hpo serve query batch ui predict card analyze notebook notebook-outputs setup-account teardown doctor lint hooks coverage test-oldest test-newest update release report-picture format bench clean help

@@ -21,8 +21,8 @@ WEAKEST = 10  # classes that are shown
 # What the contract's words for the origin of weights mean.
 ORIGINS = {
     "channel": "a file given to the job",
-    "image": "the training image's",
-    "download": "torchvision's or timm's download",
+    "image": "a file of the training image",
+    "download": "a download",
     "none": "random numbers",
 }
 _SPECIAL = re.compile(r"[\\`*_{}\[\]#!~$@]|:(?=/)|(?<=www)\.", re.IGNORECASE)  # addresses become links

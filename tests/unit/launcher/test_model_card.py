@@ -32,6 +32,7 @@ WELL_FORMED = [
     "Serve and ask it",
     "Versions",
 ]
+BEGAN = "SHA-256 of the weights that tiny began with"
 HOSTILE = [
     "<script>alert(1)</script>",
     "[here](javascript:alert(1))",
@@ -54,7 +55,9 @@ HOSTILE = [
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """An artifact.json with all that a job puts there, without its digest."""
     content = description(write_tiny_artifact(tmp_path_factory.mktemp("model")))
+    trained = {"weights": "image", "weights_sha256": "ab" * 32, "best_epoch": 4, "share": 0.25}
     return content | {
+        "backbones": [{"name": "tiny", **trained}],
         "precision": {"chosen": "f32", "accuracy": {"f32": 0.875}, "pictures": 800, "float_layers": []},
         "training_run": {
             "job_name": "dogs-1",
@@ -126,6 +129,8 @@ def test_a_card_says_what_the_artifact_says(whole: dict[str, Any]) -> None:
     assert ["Akita", "Dingo", "5", "50.0%"] in rows
     assert ["validation:loss", "0.4970", "mean cross-entropy over the valid split"] in rows
     assert ["revision", "c0ffee"] in rows
+    assert ["tiny", "25.0%", "a file of the training image", "4"] in rows
+    assert [BEGAN, "ab" * 32] in rows
     assert ["model.bin", f"{whole['files']['model.bin']['bytes']:,}"] in rows
     assert not [
         row for row in rows if "train:loss" in row
@@ -145,9 +150,7 @@ def test_what_the_artifact_does_not_say_the_card_leaves_out(whole: dict[str, Any
     assert head.keys() == {"pipeline_tag", "library_name", "tags"}
     assert "Affenpinscher, Afghan hound" in card
     assert "None" not in card
-    assert [row[0] for row in cells(tokens) if len(row) == 2 and row[0] != "file"][
-        -1
-    ] == "SHA-256 of artifact.json"
+    assert [row[0] for row in cells(tokens)][-3:] == ["what", "SHA-256 of artifact.json", BEGAN]
 
 
 def test_a_class_without_test_pictures_is_named_as_unknown(whole: dict[str, Any]) -> None:
