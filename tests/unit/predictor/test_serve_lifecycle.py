@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
@@ -27,7 +26,8 @@ from running_server import (
 )
 from tiny_artifact import description, write_description, write_tiny_artifact
 
-from launcher.process_backend import ProcessBackend
+from launcher import archives, serving, serving_arguments
+from launcher.endpoint import EndpointClient
 from predictor.front import find_nginx
 from predictor.java import JavaNotFoundError, find_java
 
@@ -254,26 +254,32 @@ def test_the_server_listens_on_the_address_given_and_on_no_other(base_folder: Pa
         assert _listening(running.descendants()) == {("127.0.0.1", running.port)}
 
 
-def test_the_process_backend_offers_its_endpoint_to_this_machine_only(
-    base_folder: Path, tmp_path: Path
+def test_two_variants_answer_at_a_port_each_that_only_this_machine_can_reach(
+    tmp_path: Path, jpeg: bytes
 ) -> None:
-    with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as archive:
-        archive.add(base_folder / "model", arcname=".")
-    container = {
-        "ModelDataUrl": (tmp_path / "model.tar.gz").as_uri(),
-        "Environment": {"SAGEMAKER_MODEL_SERVER_WORKERS": "1"},
+    breeds = {"old": ("1.Akita", "2.Boxer"), "new": ("1.Chow", "2.Dingo")}
+    for name, classes in breeds.items():
+        archives.pack(write_tiny_artifact(tmp_path / name, classes=classes), tmp_path / f"{name}.tar.gz")
+    (tmp_path / "dog.jpg").write_bytes(jpeg)
+    models = [f"{name}={tmp_path / name}.tar.gz" for name in breeds]
+    port = free_port()
+    given = serving_arguments.options(variant=models, name="dogs", port=port, backend="process")
+
+    with serving.here(given, lambda _: None) as running:
+        listening = _listening(psutil.Process().children(recursive=True))
+        answers = {}
+        for name, endpoint in running.items():
+            with EndpointClient.connect(endpoint.url) as client:
+                (answers[name],) = client.predict(tmp_path / "dog.jpg")
+
+    assert [each.name for each in running.values()] == ["dogs-old", "dogs-new"]
+    ports = {port, port + 1}
+    assert {urlsplit(each.url).port for each in running.values()} == ports
+    assert {address for address, taken in listening if taken in ports} == {"127.0.0.1"}
+    assert {name: {each.name for each in found.top} for name, found in answers.items()} == {
+        name: set(classes) for name, classes in breeds.items()
     }
-    endpoint = ProcessBackend().deploy(
-        {"PrimaryContainer": container},
-        {"ProductionVariants": [{}]},
-        {"EndpointName": "local"},
-        port=0,
-        on_line=lambda line: None,
-    )
-    with endpoint as running:
-        here = _listening(psutil.Process().children(recursive=True))
-        assert ("127.0.0.1", urlsplit(running.url).port) in here
-        assert ("0.0.0.0", urlsplit(running.url).port) not in here
+    assert not [each for each in _listening(psutil.Process().children(recursive=True)) if each[1] in ports]
 
 
 def test_an_address_of_another_machine_is_said(base_folder: Path) -> None:
