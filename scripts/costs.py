@@ -46,6 +46,8 @@ def parse_arguments() -> argparse.Namespace:
     for option, whose in (("minutes", "request"), ("instance_type", "refresh")):
         if whose not in given:
             command.refuse(parser, given & {option}, f"only with --{whose}")
+    if found.job:
+        command.refuse(parser, given & {"prices"}, "not with --job, which takes the price of its own region")
     if not (found.refresh or found.job or found.endpoint):
         command.refuse(
             parser, given & {"settings", "dry_run"}, "only --refresh, --job and --endpoint ask AWS"
