@@ -23,6 +23,7 @@ from launcher.predictions import Prediction
 
 SECONDS = 0.5  # between two looks at a log
 COLUMNS = 3
+PAGE = 1080  # pixels, about what a notebook is wide
 _TRUE, _OTHER, _QUIET = "#1b7f4b", "#3b6ea5", "#9aa4b1"
 _SPLITS = {"train": "#3b6ea5", "valid": "#d0812f", "test": "#1b7f4b"}
 _STYLE: dict[Any, Any] = {
@@ -80,12 +81,12 @@ def class_sizes(reports: Path) -> Shown:
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        below = np.zeros(len(rows))
+        places, below = range(1, len(rows) + 1), np.zeros(len(rows))
         for split, colour in _SPLITS.items():
             heights = np.array([int(row[split]) for row in rows])
-            axes.bar(range(len(rows)), heights, bottom=below, color=colour, label=split)
+            axes.bar(places, heights, 1.0, below, color=colour, label=split)
             below += heights
-        axes.set(xlabel="class, the largest first", ylabel="pictures", xlim=(-0.7, len(rows) - 0.3))
+        axes.set(xlabel="class, the largest first", ylabel="pictures", xlim=(0.5, len(rows) + 0.5))
         figure.legend(loc="outside upper left", ncols=len(_SPLITS))
 
     return Shown(_png(draw, 9, 3), f"a chart: the pictures of {len(rows)} classes")
@@ -109,20 +110,31 @@ def _left_out(names: Iterable[str], what: str) -> str:
 # ── the job ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def plots(folder: Path, *names: str) -> None:
-    """Show plots that a report has left as PNGs, those of the names that are there."""
-    for file in (folder / f"{name}.png" for name in names):
-        if file.is_file():
-            display(Shown(_smaller(file), f"a chart: {file.stem}"))
-
-
-def _smaller(file: Path) -> bytes:
-    """A report's plot for a notebook, which is read at half its resolution."""
+def plots(folder: Path, *names: str) -> Shown:
+    """Plots that a report has left as PNGs, those of the names that are there, in as few rows as they fit."""
+    files = [file for name in names if (file := folder / f"{name}.png").is_file()]
     stream = io.BytesIO()
+    _in_rows([_smaller(file) for file in files]).quantize(128).save(stream, "PNG", optimize=True)
+    return Shown(stream.getvalue(), f"charts: {', '.join(file.stem for file in files) or 'none'}")
+
+
+def _smaller(file: Path) -> Image.Image:
+    """A report's plot for a notebook, which is read at half its resolution."""
     with Image.open(file) as picture:
-        half = picture.convert("RGB").resize((picture.width * 3 // 5, picture.height * 3 // 5))
-        half.quantize(128).save(stream, "PNG", optimize=True)
-    return stream.getvalue()
+        return picture.convert("RGB").resize((picture.width * 3 // 5, picture.height * 3 // 5))
+
+
+def _in_rows(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Lay pictures out like words on a page."""
+    page = Image.new("RGB", (PAGE, sum(picture.height for picture in pictures)), "white")
+    left = top = right = bottom = 0
+    for picture in pictures:
+        if left and left + picture.width > PAGE:
+            left, top = 0, bottom
+        page.paste(picture, (left, top))
+        left += picture.width
+        right, bottom = max(right, left), max(bottom, top + picture.height)
+    return page.crop((0, 0, max(right, 1), max(bottom, 1)))
 
 
 # ── answers ───────────────────────────────────────────────────────────────────────────────────────────
@@ -169,7 +181,7 @@ def _bars(axes: Axes, prediction: Prediction, truth: str) -> None:
     top = prediction.top[::-1]
     axes.set_axis_on()
     colours = [_TRUE if each.name == truth else _OTHER for each in top]
-    axes.barh(range(len(top)), [each.probability for each in top], color=colours)
+    axes.barh(range(len(top)), [each.probability for each in top], color=colours, alpha=0.6)
     for place, each in enumerate(top):
         axes.text(0.02, place, f"{each.label[:26]}  {each.probability:.0%}", va="center", fontsize=8)
     axes.set(xlim=(0, 1), xticks=[], yticks=[])

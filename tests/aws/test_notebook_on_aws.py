@@ -61,7 +61,7 @@ def test_it_runs_from_top_to_bottom_on_aws_and_leaves_nothing_that_costs(execute
     said = text_of(executed)
     expected = [
         "12 classes, 290 train, 72 valid, 72 test files",
-        "2 files cannot be read: train/",
+        "2 files cannot be read\n  train/",
         f"s3://{BUCKET}/data/drawn: 432 files",
         "overfit at step 7: validation no longer improves",
         "72 pictures asked of both best and defaults",

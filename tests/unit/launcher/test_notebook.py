@@ -3,6 +3,7 @@
 On few drawings, with processes; tests/aws runs it with all of them, and on AWS.
 """
 
+import io
 import re
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from PIL import Image
 import drawn
 from launcher import notebook
 from launcher.predictions import Explanation, Prediction, Ranked
-from launcher.tour import answers
+from launcher.tour import answers, plots
 
 ROOT = Path(__file__).parents[3]
 MAX_BYTES = 1_500_000
@@ -98,3 +99,13 @@ def test_answers_are_drawn_with_and_without_their_photographs(tmp_path: Path) ->
     left_out = "not kept in the repository; run this cell to see them"
     assert repr(with_picture) == f"[photographs with heat maps of Tibetan mastiff: {left_out}]"
     assert repr(alone) == "charts: Tibetan mastiff"
+
+
+def test_plots_stand_beside_each_other_where_they_fit(tmp_path: Path) -> None:
+    for name, size in {"loss": (900, 500), "accuracy": (900, 400), "utilisation": (1800, 100)}.items():
+        Image.new("RGB", size).save(tmp_path / f"{name}.png")
+
+    shown = plots(tmp_path, "loss", "accuracy", "weights", "utilisation")
+
+    assert repr(shown) == "charts: loss, accuracy, utilisation"
+    assert Image.open(io.BytesIO(shown.png)).size == (1080, 300 + 60)
