@@ -33,6 +33,7 @@ class ModelSource:
         self._account = account
         self._say = say
         self._send = send
+        self._of_jobs: dict[str, str] = {}  # asked for once, and said once where it is not known
 
     def uri(self, model: str) -> str:
         """Return the URI of a model: an archive or a job's folder, an s3:// URI, or a training job's name.
@@ -46,7 +47,9 @@ class ModelSource:
         if (archive := archive_of(Path(model))).is_file():
             return self._sent(archive)
         if _JOB.fullmatch(model):
-            return self._of_job(model)
+            if model not in self._of_jobs:
+                self._of_jobs[model] = self._of_job(model)
+            return self._of_jobs[model]
         raise SettingsError(f"there is no model at {archive}: train one first (make train), or name another")
 
     def classes(self, model: str) -> dict[str, str]:

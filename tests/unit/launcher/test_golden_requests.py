@@ -109,7 +109,7 @@ def test_policies_are_printed_without_an_account_and_that_is_said() -> None:
 
 
 @pytest.mark.usefixtures("_no_account")
-def test_an_account_that_is_not_known_is_said_once() -> None:
+def test_what_is_not_known_without_an_account_is_said_once() -> None:
     settings = ("--settings", str(GOLDEN / "nobody.toml"))
 
     ended = script.run(
@@ -118,6 +118,10 @@ def test_an_account_that_is_not_known_is_said_once() -> None:
 
     assert ended.stderr.count("the account is not known") == 1
     assert '"RoleArn": "arn:aws:iam::000000000000:role/dog-breeds-execution"' in ended.stdout
+    why = script.run(
+        "explain", "s3://b/photos", "--backend", "aws", "--model", "dogs", *settings, "--dry-run"
+    )
+    assert why.stderr.count("where dogs has put its model is not known") == 1
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.parent.name}-{case.stem}")
