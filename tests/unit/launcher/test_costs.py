@@ -14,6 +14,7 @@ import script
 
 import pages
 from launcher import costs, endpoint_requests, prices
+from launcher.clarify_requests import ANALYSIS
 from launcher.prices import DEFAULT_FILE, Prices
 
 SCRIPT = Path(__file__).parents[3] / "scripts/costs.py"
@@ -56,6 +57,10 @@ PROCESSING = {
         "ClusterConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 0}
     },
     "StoppingCondition": {"MaxRuntimeInSeconds": 1800},
+}
+TRANSFORM = {
+    "TransformJobName": "all",
+    "TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 3},
 }
 
 
@@ -105,23 +110,27 @@ def endpoint(*variants: dict[str, Any], **more: Any) -> list[tuple[str, dict[str
 
 
 def test_an_endpoint_costs_all_its_variants_by_the_hour_and_the_month() -> None:
+    shadow = variant("C", 1, "ml.g5.xlarge") | {"VolumeSizeInGB": 500}
+
     (cost,) = costs.of(
-        endpoint(variant("A"), variant("B", 3), ShadowProductionVariants=[variant("C", 1, "ml.g5.xlarge")]),
+        endpoint(variant("A"), variant("B", 3), ShadowProductionVariants=[shadow]),
         TABLE,
     )
 
-    assert (cost.hourly, cost.monthly, cost.at_most) == (6.0, 6.0 * 730, None)
-    assert "$6.00 an hour, $4,380.00 a month, until it is ended: A: 1 × ml.m5.large at $1 an hour" in str(
+    assert (cost.hourly, cost.monthly, cost.at_most) == (6.5, 6.5 * 730, None)
+    assert "$6.50 an hour, $4,745.00 a month, until it is ended: A: 1 × ml.m5.large at $1 an hour" in str(
         cost
     )
 
 
-def test_an_endpoint_that_is_scaled_costs_as_much_as_its_most_instances() -> None:
+@pytest.mark.parametrize("operation", ["CreateEndpoint", "UpdateEndpoint"])
+def test_an_endpoint_that_is_scaled_costs_as_much_as_its_most_instances(operation: str) -> None:
     target = {"ResourceId": "endpoint/dogs/variant/A", "MinCapacity": 1, "MaxCapacity": 5}
     elsewhere = target | {"ResourceId": "endpoint/cats/variant/B", "MaxCapacity": 50}
     scaling = [("RegisterScalableTarget", each) for each in (target, elsewhere)]
 
-    (cost,) = costs.of([*endpoint(variant("A"), variant("B")), *scaling], TABLE)
+    *requests, (_, request) = endpoint(variant("A"), variant("B"))
+    (cost,) = costs.of([*requests, (operation, request), *scaling], TABLE)
 
     assert cost.hourly == 6.0
 
@@ -179,6 +188,22 @@ def test_a_serverless_endpoint_costs_what_its_requests_take() -> None:
     assert "$0.008 for a thousand requests of 0.1 s" in str(cost)
 
 
+def test_a_transform_costs_by_the_hour_while_it_runs() -> None:
+    (cost,) = costs.of([("CreateTransformJob", TRANSFORM)], TABLE)
+
+    assert (cost.hourly, cost.at_most) == (3.0, None)
+
+
+def test_an_explanation_costs_its_job_and_the_endpoint_that_clarify_makes_for_as_long() -> None:
+    analysis = {"predictor": {"instance_type": "ml.g5.xlarge", "initial_instance_count": 2}}
+    sent = {"Bucket": "b", "Key": f"explanations/why/{ANALYSIS}", "Body": json.dumps(analysis)}
+
+    endpoint_of_its_own, job = costs.of([("PutObject", sent), ("CreateProcessingJob", PROCESSING)], TABLE)
+
+    assert (endpoint_of_its_own.what, endpoint_of_its_own.at_most) == ("the job's own endpoint", 2 * 2 * 0.5)
+    assert job.at_most == 0.5
+
+
 def test_an_unknown_instance_is_named_with_what_to_do() -> None:
     request = JOB | {"ResourceConfig": {"InstanceType": "ml.x9.xlarge", "InstanceCount": 1}}
 
@@ -193,7 +218,17 @@ def test_what_is_free_by_itself_is_not_mentioned() -> None:
     assert costs.lines([("CreateModel", {"ModelName": "a"})], TABLE) == []
 
 
-@pytest.mark.parametrize("operations", [[("CreateTrainingJob", JOB)], endpoint(variant("A"))])
+@pytest.mark.parametrize(
+    "operations",
+    [
+        [("CreateTrainingJob", JOB)],
+        [("CreateHyperParameterTuningJob", search())],
+        [("CreateTransformJob", TRANSFORM)],
+        [("CreateProcessingJob", PROCESSING)],
+        [("CreateEndpointConfig", endpoint(variant("A"))[1][1])],
+        endpoint(variant("A")),
+    ],
+)
 def test_what_a_dry_run_prints_is_read_back(
     operations: list[tuple[str, dict[str, Any]]], capsys: pytest.CaptureFixture[str]
 ) -> None:
