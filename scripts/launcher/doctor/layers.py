@@ -7,8 +7,9 @@ import io
 import re
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 
 MAX_FILE = 2**20  # bytes; what is larger is data
 _BLOCK = 2**20
@@ -96,22 +97,22 @@ def in_files(image: Any) -> Iterator[str]:
             content = archive.extractfile(member) if member.isreg() else None
             # A layer's name, as `docker save` has had it and as OCI's layout has it.
             if content and re.search(r"layer\.tar$|^blobs/", member.name):
-                found = list(_in_layer(content))
+                try:
+                    layer = tarfile.open(fileobj=content, mode="r|*", bufsize=_BLOCK)  # noqa: SIM115 - `_in_layer` closes it
+                except tarfile.ReadError:
+                    continue  # of OCI's blobs some are JSON
                 number += 1
-                yield from (f"{each} (layer {number})" for each in found)
+                yield from (f"{each} (layer {number})" for each in _in_layer(layer))
 
 
-def _in_layer(layer: IO[bytes]) -> Iterator[str]:
-    try:
-        with tarfile.open(fileobj=layer, mode="r|*", bufsize=_BLOCK) as files:
-            for member in files:
-                if not member.isreg() or member.size > MAX_FILE or _PUBLISHED.search(f"/{member.name}"):
-                    continue
-                file = files.extractfile(member)
-                for kind in kinds_in(file.read() if file else b""):
-                    yield f"{kind} in /{member.name}"
-    except tarfile.ReadError:
-        return  # of OCI's blobs some are JSON
+def _in_layer(layer: tarfile.TarFile) -> Iterator[str]:
+    with layer, suppress(tarfile.ReadError):  # what of it can be read
+        for member in layer:
+            if not member.isreg() or member.size > MAX_FILE or _PUBLISHED.search(f"/{member.name}"):
+                continue
+            file = layer.extractfile(member)
+            for kind in kinds_in(file.read() if file else b""):
+                yield f"{kind} in /{member.name}"
 
 
 class _Pieces(io.RawIOBase):

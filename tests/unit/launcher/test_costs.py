@@ -79,6 +79,7 @@ TRANSFORM = {
         # two at a time for three hours: six hours of a trial, of the twenty that ten trials might last
         ("CreateHyperParameterTuningJob", search(MaxNumberOfTrainingJobs=10, MaxRuntimeInSeconds=10800), 30),
         ("CreateProcessingJob", PROCESSING, 0.5),
+        ("CreateTrainingJob", JOB | {"StoppingCondition": {}}, 2 * 2.5 * 24),  # the platform's own limit
     ],
 )
 def test_what_ends_by_itself_costs_at_most(operation: str, request_: dict[str, Any], dollars: float) -> None:

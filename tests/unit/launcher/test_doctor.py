@@ -67,18 +67,31 @@ def test_what_is_mended_is_not_open_any_more_and_nothing_is_mended_unasked() -> 
     assert (exit_code([fixed]), fixed.fixed, mended) == (0, "sewn", ["coat"])
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        KEY,
-        "key = " + "AKIA" + "Q3EGRIXT7HDMXLWB",
-        "aws_secret_access_key = " + "wJalrXUtnFEMIK7MDENGbPxRfiCYzzzzKEYzzzzz",
-        "ghp_" + "a1B2c3D4e5" * 3 + "a1B2c3",
-        "token: hf_" + "abcdefghij" * 3 + "abcd",
-    ],
-)
-def test_a_secret_in_a_text_is_known(text: str) -> None:
-    assert len(layers.kinds_in(text.encode())) == 1
+TEN = "a1B2c3D4e5"
+# Put together here, so that nobody who looks for secrets finds these.
+SECRETS = [
+    (KEY, "a private key"),
+    ("key = " + "AKIA" + "Q3EGRIXT7HDMXLWB", "an AWS access key"),
+    ("key = " + "ASIA" + "Q3EGRIXT7HDMXLWB", "an AWS session's key"),
+    ("aws_secret_access_key = " + "wJalrXUtnFEMIK7MDENGbPxRfiCYzzzzKEYzzzzz", "an AWS secret key"),
+    *(("gh" + each + "_" + TEN * 3 + "a1B2c3", "a GitHub token") for each in "pousr"),
+    ("github_pat" + "_" + TEN * 8 + "a1", "a GitHub token"),
+    ("glpat" + "-" + TEN * 2, "a GitLab token"),
+    ("token: hf" + "_" + "abcdefghij" * 3 + "abcd", "a Hugging Face token"),
+    ("pypi-AgEI" + TEN * 5, "a PyPI token"),
+    ("npm" + "_" + TEN * 3 + "a1B2c3", "an npm token"),
+    ("xoxb" + "-" + "0123456789-" + TEN * 2, "a Slack token"),
+]
+
+
+@pytest.mark.parametrize(("text", "kind"), SECRETS)
+def test_a_secret_in_a_text_is_known(text: str, kind: str) -> None:
+    assert layers.kinds_in(f"before {text} after".encode()) == [kind]
+
+
+def test_each_kind_of_secret_has_an_example() -> None:
+    for kind in layers.KINDS:
+        assert [text for text, _ in SECRETS if kind.has.decode() in text], kind.has
 
 
 @pytest.mark.parametrize(
@@ -112,11 +125,12 @@ def test_variables_labels_and_the_builds_history_are_looked_at() -> None:
 class Saved:
     """What `docker save` gives of an image of these layers; the real one is in tests/container."""
 
-    def __init__(self, *layers: dict[str, str]) -> None:
-        self._layers = [tar({name: text.encode() for name, text in files.items()}) for files in layers]
+    def __init__(self, layout: str, *layers: dict[str, str]) -> None:
+        tars = [tar({name: text.encode() for name, text in files.items()}) for files in layers]
+        self._files = {layout.format(number): each for number, each in enumerate([b"{}", *tars])}
 
     def save(self, chunk_size: int) -> Iterator[bytes]:
-        whole = tar({f"{number}/layer.tar": layer for number, layer in enumerate(self._layers)})
+        whole = tar(self._files)
         yield from (
             whole[start : start + chunk_size // 1000] for start in range(0, len(whole), chunk_size // 1000)
         )
@@ -132,8 +146,9 @@ def tar(files: dict[str, bytes]) -> bytes:
     return content.getvalue()
 
 
-def test_a_secret_of_any_layer_counts_but_not_a_packages_own_test_key() -> None:
-    image = Saved({"root/.ssh/id_rsa": KEY}, {"root/.ssh/.wh.id_rsa": ""}, {
+@pytest.mark.parametrize("layout", ["{}/layer.tar", "blobs/sha256/{}"])
+def test_a_secret_of_any_layer_counts_but_not_a_packages_own_test_key(layout: str) -> None:
+    image = Saved(layout, {"root/.ssh/id_rsa": KEY}, {"root/.ssh/.wh.id_rsa": ""}, {
         "opt/venv/lib/python3.11/site-packages/gevent/tests/server.key": KEY,
     })  # fmt: skip
 
