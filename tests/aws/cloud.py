@@ -99,8 +99,8 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-class CutError(Exception):
-    """The connection ends here, without an answer."""
+class CutError(ConnectionError):
+    """The connection ends here, without an answer: werkzeug answers any other error with 500."""
 
 
 Reply = Callable[[Call], Answer | None]
@@ -167,10 +167,7 @@ class Cloud:
             return self._moto(environ, start)
         self.calls.append(call)
         reply = self.replies.get(call.action)
-        try:
-            answer = (reply(call) if reply else None) or self._policy(call) or self._invoked(call)
-        except CutError:
-            return []  # no status line: the server closes the connection
+        answer = (reply(call) if reply else None) or self._policy(call) or self._invoked(call)
         if answer is not None:
             return _send(answer, start)
         if call.service == "sagemaker" or call.action == "tag:GetResources":
@@ -268,7 +265,11 @@ def _with_sagemaker(asked: dict[str, Any], whole: dict[str, Any]) -> dict[str, A
 
 
 class _Quiet(MotoRequestHandler):
-    """Does not log each request to the test's output."""
+    """Does not log each request to the test's output, and closes a connection that is cut."""
+
+    def connection_dropped(self, *_: Any) -> None:
+        """Wait for no further request."""
+        self.close_connection = True
 
     def log_request(self, *_: Any) -> None:
         """Say nothing."""

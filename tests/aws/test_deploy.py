@@ -198,9 +198,9 @@ def test_an_update_that_is_rolled_back_leaves_what_was_there(cloud: Cloud, life:
 @pytest.mark.usefixtures("life")
 def test_throttling_and_a_cut_network_are_survived(cloud: Cloud) -> None:
     cloud.replies |= {
-        "s3:PutObject": times(2, CutError),  # type: ignore[arg-type]
+        "s3:PutObject": times(2, CutError),
         "sagemaker:CreateModel": times(2, error("ThrottlingException", "Rate exceeded")),
-        "application-autoscaling:RegisterScalableTarget": times(1, CutError),  # type: ignore[arg-type]
+        "application-autoscaling:RegisterScalableTarget": times(1, CutError),
     }
 
     done = dogs("--model", MODEL, "--scale-invocations", "600")
@@ -386,7 +386,7 @@ def test_ctrl_c_in_the_middle_of_an_upload_leaves_nothing_or_names_it(
 
 @pytest.mark.usefixtures("life")
 def test_a_network_that_is_cut_in_the_middle_of_an_upload_is_waited_out(cloud: Cloud, large: str) -> None:
-    cuts = times(2, CutError)  # type: ignore[arg-type]
+    cuts = times(2, CutError)
     begun = iter([True])
     cloud.replies["s3:PutObject"] = lambda call: None if next(begun, False) else cuts(call)
 
