@@ -91,17 +91,19 @@ def main() -> int:
     job = ClarifyJob(name, account)
     if arguments.stop:
         ended = job.stop()
-        tell(f"it had ended: {ended}" if ended else f"stopping: --attach {name} shows how it ends")
+        shows = f"--attach {name} shows how it ends, and whether Clarify's endpoint is left, which costs"
+        tell(f"it had ended: {ended}" if ended else f"stopping: {shows}")
         return 0
     if not arguments.attach:
         planned = plan(arguments, name, account)
-        with job.mentioned():
+        with job.mentioned(), clarify_files.kept(planned.files, planned.uri):
             clarify_files.send(planned.files, planned.uri, planned.configuration, account)
             job.start_with(planned.model, planned.job)
     with job.mentioned():
         description = job.follow(tell)
     folder = folder_of(arguments, name)
-    clarify_files.fetch(description, folder, account, tell)
+    with job.fetching():
+        clarify_files.fetch(description, folder, account, tell)
     print(folder)
     return 0
 

@@ -52,7 +52,7 @@ _REGION = {
 
 
 class NoAnswer(WorkFailed):
-    """AWS cannot be reached: whether a request has arrived is not known."""
+    """AWS cannot be reached, or has failed itself: whether it has done what was asked is not known."""
 
 
 # What is found in a message, and what to do.
@@ -151,7 +151,8 @@ def _of_service(error: ClientError, region: str) -> Exception:
         kind = WorkFailed
         text = f"AWS is asked too often ({error.operation_name}, {code}): run the same command again later"
     else:
-        kind = SettingsError if advice(message) else WorkFailed
+        failed = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400) >= 500
+        kind = SettingsError if advice(message) else NoAnswer if failed else WorkFailed
         text = advised(f"AWS refused {error.operation_name} ({code}): {message}")
     return kind(text)
 

@@ -45,6 +45,10 @@ TRANSFORM = Kind("batch transform job", "transform_job", "TransformJob")
 SEARCH = Kind("search", "hyper_parameter_tuning_job", "HyperParameterTuningJob")
 
 
+class NameTakenError(SettingsError):
+    """There is a job of the name: another one, or this very one, where an answer got lost."""
+
+
 class AwsJob:
     """One job of the account."""
 
@@ -58,13 +62,13 @@ class AwsJob:
         self._runs = False
 
     def start(self, request: Request) -> None:
-        """Create the job; raises SettingsError when there is one of its name."""
+        """Create the job; raises NameTakenError when there is one of its name."""
         self._sent = True
         with aws.explained():
             try:
                 self._call("create", **request)
             except self.sagemaker.exceptions.ResourceInUse:
-                raise SettingsError(
+                raise NameTakenError(
                     f"there is a {self.kind.word} {self.name} already: "
                     f"--backend aws --attach {self.name} follows it, another --job-name begins a new one"
                 ) from None
@@ -82,6 +86,7 @@ class AwsJob:
         """Ask how the job is; raises SettingsError when there is none."""
         description = self._ask("describe")
         self._runs = self.status(description) not in ENDED
+        self._sent = False  # how it stands is known now
         return description
 
     def status(self, description: Mapping[str, Any]) -> str:

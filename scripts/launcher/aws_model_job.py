@@ -4,13 +4,14 @@ Called by `batch_transform.py`, and by `clarify_job` for `explain.py`. The job r
 follows it or not.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from launcher import aws, aws_errors, aws_log
 from launcher.account import Account
 from launcher.aws_errors import NoAnswer
-from launcher.aws_job import ENDED, AwsJob, Kind
+from launcher.aws_job import ENDED, AwsJob, Kind, NameTakenError
 from launcher.aws_log import Tail
 from launcher.errors import SettingsError, WorkFailed
 from launcher.requests import Request
@@ -28,12 +29,16 @@ class AwsModelJob(AwsJob):
         self._log = Tail(kind.log_group, f"{name}/", account.client("logs")) if with_log else None
 
     def start_with(self, model: Request, request: Request) -> None:
-        """Make the model, then the job; raises SettingsError when there is one of its name."""
+        """Make the model, then the job; raises NameTakenError when there is one of its name."""
         with aws.explained():
             self.sagemaker.create_model(**model)
         try:
             self.start(request)
         except NoAnswer:
+            raise
+        except NameTakenError:
+            if self.status(self.describe()) in ENDED:  # one that runs may be this one, and need it
+                self.remove_model()
             raise
         except (SettingsError, WorkFailed):  # it was refused
             self.remove_model()
@@ -60,6 +65,16 @@ class AwsModelJob(AwsJob):
         if self.status(description) != "Completed":
             raise WorkFailed("\n".join(self._why(description)))
         return description
+
+    @contextmanager
+    def fetching(self) -> Iterator[None]:
+        """Say of whatever ends the fetching of the results early how to have them all the same."""
+        try:
+            yield
+        except (KeyboardInterrupt, SystemExit, SettingsError, WorkFailed) as ending:
+            again = f"--backend aws --attach {self.name} fetches its results again"
+            ending.add_note(f"the {self.kind.word} has ended: {again}")
+            raise
 
     def _show_log(self, say: Say) -> None:
         for _, line in self._log.lines(say) if self._log else ():

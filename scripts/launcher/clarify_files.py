@@ -4,7 +4,8 @@ Called by `explain.py`.
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,17 @@ def photographs(places: Sequence[str], form: str) -> dict[str, Path]:
             raise SettingsError(f"{file} is no {form.upper()}, and a job takes one format: {help_}")
     common = Path(os.path.commonpath([file.parent for file in found]))
     return {file.relative_to(common).as_posix(): file for file in found}
+
+
+@contextmanager
+def kept(files: Mapping[str, Path], uri: str) -> Iterator[None]:
+    """Say of whatever ends the sending, or the starting of the job, where photographs may be left."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit, SettingsError, WorkFailed) as ending:
+        if files:
+            ending.add_note(f"what has arrived of the photographs stays in {uri}")
+        raise
 
 
 def send(files: Mapping[str, Path], uri: str, configuration: Request, account: Account) -> None:

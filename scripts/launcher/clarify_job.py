@@ -6,6 +6,7 @@ from launcher import aws, aws_job
 from launcher.account import Account
 from launcher.aws_model_job import AwsModelJob
 from launcher.clarify_requests import endpoint_prefix
+from launcher.errors import SettingsError, WorkFailed
 
 
 class ClarifyJob(AwsModelJob):
@@ -15,12 +16,18 @@ class ClarifyJob(AwsModelJob):
         super().__init__(aws_job.PROCESSING, name, account, with_log=True)
 
     def _why(self, description: dict[str, Any]) -> list[str]:
-        left = [
-            f"Clarify's endpoint {name} is there, and costs: unless another job asks it, "
-            f"`aws sagemaker delete-endpoint --endpoint-name {name}` ends it"
-            for name in self._endpoints()
-        ]
-        return [*super()._why(description), *left]
+        return [*super()._why(description), *self._left()]
+
+    def _left(self) -> list[str]:
+        try:
+            return [
+                f"Clarify's endpoint {name} is there, and costs: unless another job asks it, "
+                f"`aws sagemaker delete-endpoint --endpoint-name {name}` ends it"
+                for name in self._endpoints()
+            ]
+        except (SettingsError, WorkFailed) as error:  # why the job has failed is to be said all the same
+            prefix = endpoint_prefix(self.account)
+            return [f"whether Clarify's endpoint {prefix}… is left, which costs, is not known: {error}"]
 
     def _endpoints(self) -> list[str]:
         prefix = endpoint_prefix(self.account)

@@ -118,7 +118,8 @@ def _on_aws(given: argparse.Namespace, say: Say) -> Predictions:
             job.start_with(model, request)
     with job.mentioned():
         description = job.follow(say)
-    return Predictions(*aws_transform.gather(description, account))
+    with job.fetching():
+        return Predictions(*aws_transform.gather(description, account))
 
 
 def _requests_on_aws(

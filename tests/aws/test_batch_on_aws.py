@@ -118,7 +118,7 @@ def test_after_ctrl_c_the_job_runs_on_and_is_attached_to_and_stopped(bucket: Any
 
 
 def test_a_name_that_is_taken_or_not_there_is_said_and_a_refused_job_leaves_no_model(cloud: Cloud) -> None:
-    JobLife(cloud, "TransformJob", NAME)
+    job = JobLife(cloud, "TransformJob", NAME)
     missing = transform("--attach", NAME)
     _, err = missing.communicate(timeout=120)
     assert (missing.returncode, err.splitlines()[0]) == (
@@ -133,11 +133,13 @@ def test_a_name_that_is_taken_or_not_there_is_said_and_a_refused_job_leaves_no_m
     with pytest.raises(ClientError):
         boto3.client("sagemaker").describe_model(ModelName=NAME)
 
+    job.request, job.looks = {"TransformJobName": NAME}, 0
     cloud.replies["sagemaker:CreateTransformJob"] = lambda _: error("ResourceInUse", "there is one")
     taken = start()
     _, err = taken.communicate(timeout=120)
     assert taken.returncode == 2
     assert f"there is a batch transform job {NAME} already: --backend aws --attach {NAME} follows it" in err
+    assert models() == []
 
 
 def test_photographs_of_this_machine_are_to_be_brought_to_s3_first(cloud: Cloud) -> None:
