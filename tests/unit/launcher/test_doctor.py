@@ -9,11 +9,12 @@ import socket
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 from tiny_artifact import write_tiny_artifact
@@ -23,6 +24,7 @@ from launcher.doctor import catalogue, layers
 from launcher.doctor.check import Check, NotApplicable, Severity, Unjudged
 from launcher.doctor.examination import examine, exit_code
 from launcher.doctor.examined_machine import Machine
+from launcher.doctor.machine import clock, disk, memory
 from launcher.doctor.probe import pickled_array
 from launcher.settings import Settings
 
@@ -230,13 +232,29 @@ def test_a_wrong_clock_is_found(ahead: int, says: str) -> None:
     from datetime import UTC, datetime, timedelta
     from email.utils import format_datetime
 
-    from launcher.doctor.machine import clock
-
     machine = Machine(Account(Settings(region="eu-central-1")))
     there = format_datetime(datetime.now(UTC) - timedelta(seconds=ahead), usegmt=True)
     machine.__dict__["identity"] = {"ResponseMetadata": {"HTTPHeaders": {"date": there}}}
 
     assert [says in message for message in clock.look(machine)] == ([True] if says else [])
+
+
+@pytest.mark.parametrize(("size", "says"), [("18g", ["19.3 GB are free"]), ("19g", [])])
+def test_a_disk_with_less_than_20_gb_is_found(
+    tmp_path: Path, mount_disk: Callable[[Path, str], Path], size: str, says: list[str]
+) -> None:
+    machine = Machine(Account(Settings()), checkout=mount_disk(tmp_path / "disk", size))
+
+    assert [message.partition(" on ")[0] for message in disk.look(machine)] == says
+
+
+def test_a_machine_with_too_little_memory_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine, there = Machine(Account(Settings())), psutil.virtual_memory().total
+
+    monkeypatch.setattr(memory, "NEEDED", there + 1)
+    assert list(memory.look(machine)) == [f"it has {there / 1e9:.1f} GB"]
+    monkeypatch.setattr(memory, "NEEDED", there)
+    assert list(memory.look(machine)) == []
 
 
 def test_a_whole_model_passes_and_a_damaged_one_says_which_file(tmp_path: Path) -> None:
