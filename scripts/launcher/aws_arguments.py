@@ -22,6 +22,7 @@ _OPTIONS = {
     "subnets",
     "security_groups",
     "network_isolation",
+    "encrypt_between_hosts",
     "kms_key",
 }
 
@@ -63,6 +64,11 @@ def _add_protection(to: argparse._ActionsContainer) -> None:
         "--network-isolation",
         action=argparse.BooleanOptionalAction,
         help="the container has no network at all, and needs none",
+    )
+    to.add_argument(
+        "--encrypt-between-hosts",
+        action=argparse.BooleanOptionalAction,
+        help="what the hosts of one job tell each other, which is slower",
     )
     to.add_argument("--kms-key", metavar="KEY", help="ID, ARN or alias: encrypts disks and results")
 
@@ -108,7 +114,7 @@ def training_parts(given: argparse.Namespace, account: Account) -> dict[str, Any
 def _settings(given: argparse.Namespace, settings: Settings) -> Settings:
     """Lay the options over the settings."""
     what = "a job on AWS"
-    network = {name: getattr(given, name) for name in ("subnets", "security_groups")}
+    network = {name: getattr(given, name) for name in ("subnets", "security_groups", "encrypt_between_hosts")}
     sections = {
         "access": configuration.changed(settings.access, what, role=given.role),
         "network": configuration.changed(

@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 
 from launcher.account import Account
-from launcher.requests import Request, given, validate
+from launcher.requests import Request, disk_key, given, validate
 
 FORMATS = {"jpeg": ("image/jpeg", {".jpg", ".jpeg"}), "png": ("image/png", {".png"})}
 ANALYSIS = "analysis_config.json"
@@ -75,7 +75,7 @@ def processing_job(account: Account, *, name: str, image: str, photographs: str)
         "InstanceCount": 1,
         "InstanceType": settings.explain.instance_type,
         "VolumeSizeInGB": VOLUME_GB,
-    } | given(VolumeKmsKeyId=settings.storage.kms_key)
+    } | given(VolumeKmsKeyId=disk_key(settings.explain.instance_type, settings.storage.kms_key))
     result = {
         "S3Uri": account.uri("explanations", name, "result"),
         "LocalPath": f"{LOCAL}/output",

@@ -11,7 +11,7 @@ from launcher import endpoint_requests, jobs, scaling_requests, serving_argument
 from launcher.account import Account
 from launcher.endpoint_requests import ONLY_VARIANT
 from launcher.errors import SettingsError
-from launcher.requests import Request, validate
+from launcher.requests import Request, disk_key, validate
 from launcher.serving_arguments import Named
 
 Operations = list[tuple[str, Request]]
@@ -70,7 +70,7 @@ def plan(given: argparse.Namespace, account: Account, archives: Mapping[str, str
         shadows=[_variant(each, _model_name(version, each), given, account) for each in shadows],
         capture=_capture(given, account, name),
         queue=_queue(account, name) if given.asynchronous else None,
-        kms_key="" if given.serverless else account.settings.storage.kms_key,
+        kms_key="" if given.serverless else _disk_key(given, account),
         tags=tags,
     )
     scaling = scaling_of(given, account, name, {each["VariantName"]: each for each in variants})
@@ -131,6 +131,11 @@ def _variant(each: Named, model: str, given: argparse.Namespace, account: Accoun
         instances=given.instances or settings.instances,
         startup_seconds=settings.startup_seconds,
     )
+
+
+def _disk_key(given: argparse.Namespace, account: Account) -> str:
+    instance_type = given.instance_type or account.settings.endpoint.instance_type
+    return disk_key(instance_type, account.settings.storage.kms_key)
 
 
 def _capture(given: argparse.Namespace, account: Account, name: str) -> Request | None:

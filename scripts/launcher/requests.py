@@ -101,17 +101,27 @@ def _machines(instance_type: str, count: int, volume_gb: int, warm_pool_seconds:
     machines = {"InstanceType": instance_type, "InstanceCount": count, "VolumeSizeInGB": volume_gb}
     return machines | given(
         KeepAlivePeriodInSeconds=warm_pool_seconds,
-        VolumeKmsKeyId="" if has_own_disk(instance_type) else key,
+        VolumeKmsKeyId=_no_alias(disk_key(instance_type, key)),
     )
 
 
-def has_own_disk(instance_type: str) -> bool:
-    """Tell whether an instance has a disk of its own, encrypted by its hardware: a key for it is refused.
+def disk_key(instance_type: str, key: str) -> str:
+    """Return the key for an instance's disk; "" for one that its hardware encrypts: a key is refused then.
 
     https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ResourceConfig.html (VolumeKmsKeyId)
     """
     family = instance_type.split(".")[1]
-    return "d" in family or family.startswith(("g5", "g6", "p5", "trn"))
+    return "" if "d" in family or family.startswith(("g5", "g6", "p5", "trn")) else key
+
+
+def _no_alias(key: str) -> str:
+    """Return the key of a training's disks, which is no alias, as the same page has it."""
+    if "alias/" in key:
+        raise SettingsError(
+            f"a training's disks take no alias, as {key} is: its key's ID or ARN in storage.kms-key or "
+            "--kms-key, or an instance type that has a disk of its own, such as ml.g4dn.xlarge"
+        )
+    return key
 
 
 def _channel(name: str, uri: str) -> Request:

@@ -5,7 +5,7 @@ Called by `batch_transform.py`; `batch` carries it out here, `aws_transform` on 
 
 from collections.abc import Sequence
 
-from launcher.requests import Request, given, validate
+from launcher.requests import Request, disk_key, given, validate
 
 INSTANCE = "ml.m5.large"
 PICTURE = "application/x-image"  # any format, told by its content
@@ -47,6 +47,6 @@ def transform_job(
         "TransformOutput": {"S3OutputPath": output, "Accept": accept, "AssembleWith": "None"}
         | given(KmsKeyId=kms_key),
         "TransformResources": {"InstanceType": instance_type, "InstanceCount": instances}
-        | given(VolumeKmsKeyId=kms_key),
+        | given(VolumeKmsKeyId=disk_key(instance_type, kms_key)),
     }
     return validate("CreateTransformJob", request | given(Tags=list(tags)))

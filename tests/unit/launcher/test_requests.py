@@ -14,6 +14,8 @@ from launcher import requests
 from launcher.errors import SettingsError
 from trainer.metrics import METRICS, metric_definitions
 
+KEY = "1234abcd-12ab-34cd-56ef-1234567890ab"
+
 
 def training(**changes: Any) -> requests.Request:
     settings: dict[str, Any] = {
@@ -69,6 +71,29 @@ def test_checkpoints_instances_disk_and_input_mode_are_in_the_request() -> None:
     assert request["ResourceConfig"]["InstanceCount"] == 2
     assert request["ResourceConfig"]["VolumeSizeInGB"] == 5
     assert request["AlgorithmSpecification"]["TrainingInputMode"] == "FastFile"
+
+
+@pytest.mark.parametrize(
+    ("instance_type", "key", "sent"),
+    [
+        ("ml.p3.2xlarge", KEY, KEY),
+        ("ml.g4dn.xlarge", KEY, None),
+        ("ml.g5.xlarge", "alias/dogs", None),
+        ("ml.m5d.large", KEY, None),
+    ],
+)
+def test_a_key_is_for_disks_that_the_hardware_does_not_encrypt(
+    instance_type: str, key: str, sent: str | None
+) -> None:
+    request = training(instance_type=instance_type, kms_key=key)
+
+    assert request["ResourceConfig"].get("VolumeKmsKeyId") == sent
+    assert request["OutputDataConfig"]["KmsKeyId"] == key
+
+
+def test_an_alias_is_no_key_of_a_trainings_disks() -> None:
+    with pytest.raises(SettingsError, match="a training's disks take no alias, as alias/dogs is"):
+        training(instance_type="ml.p3.2xlarge", kms_key="alias/dogs")
 
 
 def test_every_metric_of_the_trainer_is_asked_for() -> None:
