@@ -11,6 +11,8 @@ from small_endpoint import TOP, SmallEndpoint
 
 from launcher.s3 import Prefix
 
+MODEL = Path(__file__).parents[1] / "golden/two-breeds.tar.gz"
+
 
 def a_trial(cloud: Cloud) -> None:
     """Moto lists no trials of a search and no prices: one that has learned something, for nothing."""
@@ -35,14 +37,14 @@ def serving(cloud: Cloud, *names: str) -> None:
         cloud.endpoints[name] = SmallEndpoint().__enter__().url
 
 
-def jobs_that_leave(cloud: Cloud, *archives: Path) -> None:
-    """Let training jobs leave these archives, and transforms an answer to each picture."""
+def jobs_that_leave(cloud: Cloud, output: Path, model: Path = MODEL) -> None:
+    """Let training jobs leave two archives, and transforms an answer to each picture."""
 
     def train(call: Call) -> None:
         name, uri = call.parameters["TrainingJobName"], call.parameters["OutputDataConfig"]["S3OutputPath"]
         place = Prefix(f"{uri}/{name}/output", boto3.client("s3"))
-        for archive in archives:
-            place.write(archive.name, archive.read_bytes(), {})
+        place.write("model.tar.gz", model.read_bytes(), {})
+        place.write("output.tar.gz", output.read_bytes(), {})
 
     def transform(call: Call) -> None:
         source = call.parameters["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]

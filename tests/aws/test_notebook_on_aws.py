@@ -45,7 +45,7 @@ def executed(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> A
     boto3.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration=place)
     EndpointLife(cloud, place["LocationConstraint"])
     meanwhile.a_trial(cloud)
-    meanwhile.jobs_that_leave(cloud, model(tmp_path), output(tmp_path))
+    meanwhile.jobs_that_leave(cloud, output(tmp_path), model(tmp_path))
     meanwhile.serving(cloud, "dog-breeds", "dog-breeds-ab/best", "dog-breeds-ab/defaults")
     monkeypatch.setenv("WHERE", "aws")
     monkeypatch.setenv("BACKEND", "process")
