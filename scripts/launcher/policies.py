@@ -1,8 +1,8 @@
 """Who may do what: the bucket's policy, the execution role's, and those of the people who run the scripts.
 
 Called by `bucket`, `role` and setup_account.py, which prints them. tests/aws/test_whole_life.py holds the
-people's policies against the calls that the scripts make: nothing is missing, and nothing is there that is
-not used.
+people's policies against the calls that the scripts make, test_execution_role.py the role's against what AWS
+does for the golden requests: nothing is missing, and nothing is there that is not used.
 
 What SageMaker has is told apart by its tag, whatever its name; what cannot be tagged, or is made by a Clarify
 job for itself, by its name.
