@@ -274,8 +274,10 @@ def test_what_readme_says_that_it_costs_is_what_its_commands_say(tmp_path: Path)
     assert figures <= set(re.findall(r"\$[\d.,]*\d", said)), said
     shipped = prices.read()
     assert f"at the usual {shipped.spot_share * 100:.0f} % of the price" in table
-    assert f"Prices of {shipped.region}, on demand, of {shipped.date}, written down by hand" in table
-    assert shipped.source.startswith("by hand")
+    assert (
+        f"Prices of {shipped.region}, on demand, of {shipped.date}, written down by hand from memory" in table
+    )
+    assert shipped.source.startswith("by hand, from memory")
 
 
 def test_the_script_answers_without_an_account(tmp_path: Path) -> None:

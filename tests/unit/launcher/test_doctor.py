@@ -257,6 +257,15 @@ def test_a_machine_with_too_little_memory_is_found(monkeypatch: pytest.MonkeyPat
     assert list(memory.look(machine)) == []
 
 
+def test_full_price_machines_have_a_quota_of_their_own() -> None:
+    settings = Settings.model_validate({"training": {"spot": False, "instances": 2}})
+
+    assert Machine(Account(settings)).wanted_quotas == {
+        "ml.g4dn.xlarge for training job usage": 2,
+        "ml.m5.large for endpoint usage": 1,
+    }
+
+
 def test_a_whole_model_passes_and_a_damaged_one_says_which_file(tmp_path: Path) -> None:
     whole = write_tiny_artifact(tmp_path / "whole")
     damaged = Path(shutil.copytree(whole, tmp_path / "damaged"))
