@@ -140,7 +140,8 @@ def test_a_card_says_what_the_artifact_says(whole: dict[str, Any]) -> None:
 
 
 def test_what_the_artifact_does_not_say_the_card_leaves_out(whole: dict[str, Any]) -> None:
-    bare = whole | {"training_run": {}, "metrics": {}, "precision": {"chosen": "f32"}}
+    two = [backbone("one"), backbone("two")]
+    bare = whole | {"training_run": {}, "metrics": {}, "precision": {"chosen": "f32"}, "backbones": two}
     text = json.dumps(bare | {"sha256": ""})
     digest = hashlib.sha256(text.encode()).hexdigest()
 
@@ -150,7 +151,8 @@ def test_what_the_artifact_does_not_say_the_card_leaves_out(whole: dict[str, Any
     assert head.keys() == {"pipeline_tag", "library_name", "tags"}
     assert "Affenpinscher, Afghan hound" in card
     assert "None" not in card
-    assert [row[0] for row in cells(tokens)][-3:] == ["what", "SHA-256 of artifact.json", BEGAN]
+    assert "\n# one + two\n" in card  # for want of a job's name
+    assert [row[0] for row in cells(tokens)][-2:] == ["what", "SHA-256 of artifact.json"]
 
 
 def test_a_class_without_test_pictures_is_named_as_unknown(whole: dict[str, Any]) -> None:
