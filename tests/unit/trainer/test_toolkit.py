@@ -234,11 +234,9 @@ def test_a_stop_reaches_the_program_and_leaves_nothing_servable(pictures: Path, 
             break
 
     process.send_signal(signal.SIGTERM)
-    stopped = time.monotonic()
-    log, _ = process.communicate(timeout=60)
+    log, _ = process.communicate(timeout=60)  # half of what the platform grants
 
     assert process.returncode == 0, log
-    assert time.monotonic() - stopped < 10
     assert not (base / "output" / "failure").exists()
     assert list((base / "model").iterdir()) == []
 
@@ -345,11 +343,9 @@ def test_a_stop_reaches_every_process_but_not_their_loaders_and_is_no_failure(
         time.sleep(0.1)
 
     process.send_signal(signal.SIGTERM)
-    stopped = time.monotonic()
-    log, _ = process.communicate(timeout=60)
+    log, _ = process.communicate(timeout=60)  # half of what the platform grants
 
     assert process.returncode == 0, log
-    assert time.monotonic() - stopped < 10
     assert sorted(file.name for file in code.glob("*-down-*")) == ["put-down-0", "put-down-1"]
     assert not (code / "loader-signalled").exists()
     assert not (tmp_path / "ml" / "output" / "failure").exists()
