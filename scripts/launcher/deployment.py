@@ -70,7 +70,7 @@ def plan(given: argparse.Namespace, account: Account, archives: Mapping[str, str
         shadows=[_variant(each, _model_name(version, each), given, account) for each in shadows],
         capture=_capture(given, account, name),
         queue=_queue(account, name) if given.asynchronous else None,
-        kms_key="" if given.serverless else _disk_key(given, account),
+        kms_key="" if given.serverless else _disk_key([*named, *shadows], given, account),
         tags=tags,
     )
     scaling = scaling_of(given, account, name, {each["VariantName"]: each for each in variants})
@@ -127,15 +127,20 @@ def _variant(each: Named, model: str, given: argparse.Namespace, account: Accoun
         name=each.name,
         model_name=model,
         weight=each.weight,
-        instance_type=given.instance_type or settings.instance_type,
+        instance_type=_instance_type(each, given, account),
         instances=given.instances or settings.instances,
         startup_seconds=settings.startup_seconds,
     )
 
 
-def _disk_key(given: argparse.Namespace, account: Account) -> str:
-    instance_type = given.instance_type or account.settings.endpoint.instance_type
-    return disk_key(instance_type, account.settings.storage.kms_key)
+def _instance_type(each: Named, given: argparse.Namespace, account: Account) -> str:
+    return str(each.instance_type or given.instance_type or account.settings.endpoint.instance_type)
+
+
+def _disk_key(variants: Sequence[Named], given: argparse.Namespace, account: Account) -> str:
+    """Return the key of all variants' disks: one whose hardware encrypts its own keeps it from the others."""
+    key = account.settings.storage.kms_key
+    return key if all(disk_key(_instance_type(each, given, account), key) for each in variants) else ""
 
 
 def _capture(given: argparse.Namespace, account: Account, name: str) -> Request | None:

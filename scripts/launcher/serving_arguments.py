@@ -47,11 +47,12 @@ _BESIDE = {
 
 @dataclass(frozen=True)
 class Named:
-    """A variant: its name, where its model is, and its share of the requests among those of all."""
+    """A variant: its name, where its model is, its share of the requests among those of all, its machines."""
 
     name: str
     model: str
     weight: float = 1.0
+    instance_type: str = ""  # "" is that of all
 
 
 def add(to: argparse.ArgumentParser) -> None:
@@ -85,13 +86,14 @@ def add(to: argparse.ArgumentParser) -> None:
         "--variant",
         type=variant,
         action="append",
-        metavar="NAME=MODEL[:WEIGHT]",
-        help="several share the requests by their weights; here each has a port of its own; repeatable",
+        metavar="NAME=MODEL[:WEIGHT][@TYPE]",
+        help="several share the requests by their weights, each on its machines; "
+        "here each has a port of its own; repeatable",
     )
     group.add_argument(
         "--shadow",
         type=variant,
-        metavar="NAME=MODEL[:WEIGHT]",
+        metavar="NAME=MODEL[:WEIGHT][@TYPE]",
         help="gets a copy of the requests; its answers only go to --capture",
     )
     group.add_argument("--capture", type=_percent, metavar="PERCENT", help="keep so many requests in S3")
@@ -146,9 +148,9 @@ def parse(parser: argparse.ArgumentParser, line: Sequence[str] | None = None) ->
     if found.backend != AWS:
         others = given - _HERE - _EVERYWHERE
         arguments.refuse(parser, others, f"only with --backend {AWS}")
-        if any(each.weight != 1 for each in found.variant or []):
+        if any(each.weight != 1 or each.instance_type for each in found.variant or []):
             raise SettingsError(
-                f"--variant: the requests are shared by weights with --backend {AWS}; "
+                f"--variant: weights and instance types are for --backend {AWS}; "
                 "here each variant has a port of its own"
             )
     else:
@@ -209,17 +211,17 @@ def models(given: argparse.Namespace) -> set[str]:
 
 
 def variant(text: str) -> Named:
-    """Read NAME=MODEL[:WEIGHT] (an argparse type)."""
-    found = re.fullmatch(r"([A-Za-z0-9](?:-?[A-Za-z0-9])*)=(.+)", text)
+    """Read NAME=MODEL[:WEIGHT][@TYPE] (an argparse type)."""
+    found = re.fullmatch(r"([A-Za-z0-9](?:-?[A-Za-z0-9])*)=(.+?)(?:@(ml\.[a-z0-9-]+\.[a-z0-9]+))?", text)
     if found is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=MODEL or NAME=MODEL:WEIGHT")
     model, _, last = found[2].rpartition(":")
     weight = _number(last)
     if not model or weight is None:
-        return Named(found[1], found[2])
+        return Named(found[1], found[2], instance_type=found[3] or "")
     if not 0 <= weight < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r}: the weight {last} is not 0 or more")
-    return Named(found[1], model, weight)
+    return Named(found[1], model, weight, found[3] or "")
 
 
 def _number(text: str) -> float | None:

@@ -28,6 +28,7 @@ MODEL = str(Path(__file__).parents[2] / "golden/model.tar.gz")
             "--canary, --rollback-on, --shadow: only with --backend aws",
         ),
         ("--backend process --variant A=a:9", "here each variant has a port of its own"),
+        ("--backend process --variant A=a@ml.c5.large", "instance types are for --backend aws"),
         ("--backend aws --port 80", "--backend aws and --port do not go together"),
         ("--backend aws --memory 2g", "--backend aws and --memory do not go together"),
         ("--backend aws --serverless --capture 5", "--serverless and --capture do not go together"),
@@ -84,6 +85,14 @@ def test_a_variants_weight_is_behind_the_last_colon() -> None:
     )
     assert serving_arguments.variant("new-2=trained:0.5") == Named("new-2", "trained", 0.5)
     assert serving_arguments.variant("A=s3://bucket/a:v1.tar.gz") == Named("A", "s3://bucket/a:v1.tar.gz")
+
+
+def test_a_variants_instance_type_is_behind_all_else() -> None:
+    both = serving_arguments.variant("A=s3://bucket/a@home/model.tar.gz:9@ml.c5.large")
+    alone = serving_arguments.variant("A=runs/a@ml.c6i.xlarge")
+
+    assert both == Named("A", "s3://bucket/a@home/model.tar.gz", 9.0, "ml.c5.large")
+    assert alone == Named("A", "runs/a", 1.0, "ml.c6i.xlarge")
 
 
 @pytest.mark.parametrize("weight", ["-1", "-0.5", "nan", "inf", "1e999"])
