@@ -165,7 +165,8 @@ analyze: setup ## run the debugger's rules on JOB and write its report, to OUTPU
 	@$(PYTHON) scripts/analyze_debug.py "$(JOB)" $(if $(filter-out runs,$(OUTPUT)),--output "$(OUTPUT)") --backend $(RESOLVED) --image dog-breeds-train:$(TAG) || [ $$? -eq 3 ] # 3: it found something
 
 notebook: setup-notebook $(if $(DATA),,$(filter data/drawn,$(PICTURES))) ## the guided tour, train_and_deploy.ipynb; WHERE=aws: on SageMaker
-	@DATA="$(PICTURES)" BACKEND=$(RESOLVED) $(if $(BACKBONE),BACKBONE="$(BACKBONE)") .venv/bin/jupyter lab train_and_deploy.ipynb
+	@DATA="$(PICTURES)" BACKEND=$(RESOLVED) $(if $(BACKBONE),BACKBONE="$(BACKBONE)") .venv/bin/jupyter lab \
+	  $(if $(filter 0,$(shell id -u)),--allow-root) train_and_deploy.ipynb
 
 notebook-outputs: setup-notebook $(if $(DATA),,$(filter data/drawn,$(PICTURES))) ## run the notebook and keep its outputs, without photographs
 	@DATA="$(PICTURES)" BACKEND=$(RESOLVED) $(if $(BACKBONE),BACKBONE="$(BACKBONE)") $(PYTHON) scripts/run_notebook.py
