@@ -109,22 +109,23 @@ BAD = {
 
 @contextmanager
 def examined(engine: docker.DockerClient, folder: Path) -> Iterator[dict[str, list[Result]]]:
-    """Build all of them, examine several at a time, and remove them again."""
+    """Build and examine several at a time, and remove them again."""
     model = folder / "model"
     model.mkdir()
     (model / "weights").write_text("some")
     (folder / "key").write_text(KEY)
     made: list[str] = []
+
+    def examine_one(name: str) -> list[Result]:
+        image = _build(engine, base, name, BAD[name], folder)
+        made.append(image)
+        return _examine(engine, name, image, model)
+
     try:
         base = _base(engine, folder)
         made.append(base)
-        images = {}
-        for name, bad in BAD.items():
-            images[name] = _build(engine, base, name, bad, folder)
-            made.append(images[name])
-        with ThreadPoolExecutor(5) as pool:
-            results = pool.map(lambda name: _examine(engine, name, images[name], model), BAD)
-            yield dict(zip(BAD, results, strict=True))
+        with ThreadPoolExecutor(6) as pool:  # mostly they wait
+            yield dict(zip(BAD, pool.map(examine_one, BAD), strict=True))
     finally:
         for image in reversed(made):
             with suppress(ImageNotFound):  # the base goes with the last that was built on it
