@@ -1,7 +1,4 @@
-"""Images with one fault each, a few MB of Python and `sagemaker_stub`, and what the doctor finds of each.
-
-A fault is looked for with every check that sees the same containers; what is fine, with all of them.
-"""
+"""Images with one fault each, a few MB of Python and `sagemaker_stub`, and what the doctor finds of each."""
 
 import io
 import json
@@ -19,7 +16,6 @@ from docker.errors import ImageNotFound
 from project import SERVE
 
 from launcher.doctor import catalogue
-from launcher.doctor.check import Check
 from launcher.doctor.examination import Result, examine
 from launcher.doctor.examined_image import BIND_TO_PORT, MULTI_MODEL, ExaminedImage, Given
 from launcher.doctor.limits import Limits
@@ -38,16 +34,6 @@ HURRY = Limits(
     settling_seconds=10,
     death_seconds=12,
 )
-# Checks that look at the same containers, so that one of them might take another's fault for its own.
-TOGETHER = (
-    {"entrypoint", "words"},
-    {"architecture", "size", "secrets"},
-    {"healthy", "connection", "ping-time", "ping-early", "pickles", "stop-serving", "network"},
-    {"labels", "bind-to-port", "ping-late"},
-    {"labels", "multi-model"},
-    {"stop-training", "failure-file"},
-    {"user"},
-)
 REMOVE_KEY = f"""RUN ["{PYTHON}", "-c", "import os; os.remove('/key')"]"""
 KEY = "\n".join(["-----BEGIN OPENSSH PRIVATE KEY-----", *["b3BlbnNzaC1rZXktdjEAAAAABG5vbmUA" * 2] * 3])
 
@@ -60,14 +46,6 @@ class Bad:
     lines: tuple[str, ...] = ()
     limits: Limits = HURRY
     network: bool = False
-
-    @property
-    def checks(self) -> list[Check[ExaminedImage]]:
-        """What it is examined with, in the catalogue's order."""
-        if not self.finds:
-            return catalogue.IMAGE
-        names = set[str]().union(*(group for group in TOGETHER if self.finds in group))
-        return [check for check in catalogue.IMAGE if check.name in names]
 
 
 def fault(name: str, finds: str, *more: str, **settings: Any) -> Bad:
@@ -135,7 +113,7 @@ def examined(engine: docker.DockerClient, folder: Path) -> Iterator[dict[str, li
 def _examine(engine: docker.DockerClient, name: str, image: str, model: Path) -> list[Result]:
     given = Given(model=model, network=BAD[name].network, memory="512m")
     with ExaminedImage(engine, name, engine.images.get(image), given, BAD[name].limits) as subject:
-        return list(examine(BAD[name].checks, subject))
+        return list(examine(catalogue.IMAGE, subject))
 
 
 def _base(engine: docker.DockerClient, folder: Path) -> str:
