@@ -7,6 +7,7 @@ from typing import Any
 import boto3
 import meanwhile
 import pytest
+import script
 from cloud import Cloud
 from endpoint_life import EndpointLife
 from executed import shows_pictures, text_of
@@ -40,13 +41,15 @@ def output(folder: Path) -> Path:
 
 @pytest.fixture
 def executed(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The notebook, run in an account that has a bucket, and whose jobs and endpoints do their work."""
+    """The notebook, run in an account that has a bucket and an endpoint, and whose jobs do their work."""
     place = {"LocationConstraint": boto3.client("s3").meta.region_name}
     boto3.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration=place)
     EndpointLife(cloud, place["LocationConstraint"])
+    there = script.run("deploy", "--backend", "aws", "--model", f"s3://{BUCKET}/models/old.tar.gz")
+    assert there.returncode == 0, there.stderr
     meanwhile.a_trial(cloud)
     meanwhile.jobs_that_leave(cloud, output(tmp_path), model(tmp_path))
-    meanwhile.serving(cloud, "dog-breeds", "dog-breeds-ab/best", "dog-breeds-ab/defaults")
+    meanwhile.serving(cloud)
     monkeypatch.setenv("WHERE", "aws")
     monkeypatch.setenv("BACKEND", "process")
     for name in ("DATA", "BACKBONE", "TRIALS"):
@@ -57,7 +60,9 @@ def executed(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> A
     return book
 
 
-def test_it_runs_from_top_to_bottom_on_aws_and_leaves_nothing_that_costs(executed: Any, cloud: Cloud) -> None:
+def test_it_runs_from_top_to_bottom_on_aws_and_leaves_what_was_there_before(
+    executed: Any, cloud: Cloud
+) -> None:
     said = text_of(executed)
     expected = [
         "12 classes, 290 train, 72 valid, 72 test files",
@@ -76,4 +81,9 @@ def test_it_runs_from_top_to_bottom_on_aws_and_leaves_nothing_that_costs(execute
     for job in (search["TrainingJobDefinition"], with_best, with_defaults):
         assert job["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"] == f"s3://{BUCKET}/data/drawn"
     sagemaker = boto3.client("sagemaker")
-    assert not sagemaker.list_endpoints()["Endpoints"] + sagemaker.list_models()["Models"]
+    (endpoint,) = sagemaker.list_endpoints()["Endpoints"]
+    assert endpoint["EndpointName"] == "dog-breeds"
+    assert not cloud.asked("sagemaker:UpdateEndpoint")
+    (model,) = sagemaker.list_models()["Models"]
+    image = sagemaker.describe_model(ModelName=model["ModelName"])["PrimaryContainer"]
+    assert image["ModelDataUrl"] == f"s3://{BUCKET}/models/old.tar.gz"
