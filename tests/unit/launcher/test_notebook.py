@@ -15,6 +15,7 @@ from PIL import Image
 
 import drawn
 from launcher import notebook
+from launcher.errors import SettingsError
 from launcher.predictions import Explanation, Prediction, Ranked
 from launcher.tour import answers, plots
 
@@ -47,6 +48,16 @@ def test_it_runs_from_top_to_bottom_on_this_machine(
     (predictions,) = tmp_path.glob("runs/*/predictions.csv")
     assert len(predictions.read_text().splitlines()) == 1 + 48
     assert shows_pictures(book)
+
+
+@pytest.mark.parametrize("where", ["AWS", "there"])
+def test_a_place_that_it_does_not_know_is_refused_in_its_first_cell(
+    committed: Any, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WHERE", where)
+
+    with pytest.raises(SettingsError, match=f'WHERE is "{where}": it has to be "here" or "aws"'):
+        exec(code_cells(committed)[0].source, {})  # noqa: S102 - of this repository
 
 
 def test_the_committed_one_was_run_in_order_without_an_error_or_a_warning(committed: Any) -> None:
