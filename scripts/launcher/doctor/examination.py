@@ -1,6 +1,6 @@
 """Carries checks out, one after the other, and counts what they find. Called by `doctor.py`."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from launcher.doctor.check import Check, NotApplicable, Severity, Subject, Unjudged
@@ -35,7 +35,7 @@ def examine(checks: Iterable[Check[Subject]], subject: Subject, *, fix: bool = F
     for check in checks:
         outcome = _carry_out(check, subject)
         if fix and check.fix and outcome.found:
-            outcome.fixed = check.fix(subject)
+            _mend(check.fix, subject, outcome)
         yield Result(check.name, check.holds, check.severity, check.remedy, check.source, **vars(outcome))
 
 
@@ -57,6 +57,14 @@ def _carry_out(check: Check[Subject], subject: Subject) -> _Outcome:
     except (Unjudged, SettingsError, WorkFailed) as reason:
         outcome.unjudged = str(reason)
     return outcome
+
+
+def _mend(fix: Callable[[Subject], str], subject: Subject, outcome: _Outcome) -> None:
+    """What cannot be mended stays open, and says so: the other checks still have something to say."""
+    try:
+        outcome.fixed = fix(subject)
+    except (SettingsError, WorkFailed, OSError) as reason:
+        outcome.found.append(f"not mended: {reason}")
 
 
 def exit_code(results: Iterable[Result]) -> int:

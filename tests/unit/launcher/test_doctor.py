@@ -26,6 +26,7 @@ from launcher.doctor.examination import examine, exit_code
 from launcher.doctor.examined_machine import Machine
 from launcher.doctor.machine import clock, disk, memory
 from launcher.doctor.probe import pickled_array
+from launcher.errors import SettingsError
 from launcher.settings import Settings
 
 ROOT = Path(__file__).parents[3]
@@ -67,6 +68,19 @@ def test_what_is_mended_is_not_open_any_more_and_nothing_is_mended_unasked() -> 
     assert (exit_code([seen]), mended) == (4, [])
     (fixed,) = examine([check], "coat", fix=True)
     assert (exit_code([fixed]), fixed.fixed, mended) == (0, "sewn", ["coat"])
+
+
+@pytest.mark.parametrize(
+    "reason", [SettingsError("no thread"), PermissionError(13, "Permission denied", "coat")]
+)
+def test_what_cannot_be_mended_stays_open_and_the_other_checks_go_on(reason: Exception) -> None:
+    def fix(_: Any) -> str:
+        raise reason
+
+    torn, next_one = examine([look_at(found=["torn"], fix=fix), look_at(found=["dirty"])], "coat", fix=True)
+
+    assert (torn.open, list(torn.found)) == (True, ["torn", f"not mended: {reason}"])
+    assert next_one.found == ["dirty"]
 
 
 TEN = "a1B2c3D4e5"
