@@ -3,13 +3,16 @@
 import io
 import json
 import os
+import pickle
 import re
 import shutil
 import socket
 import subprocess
 import sys
 import tarfile
+import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +22,15 @@ import pytest
 from PIL import Image
 from tiny_artifact import write_tiny_artifact
 
+from launcher import backends
 from launcher.account import Account
 from launcher.doctor import catalogue, layers
 from launcher.doctor.check import Check, NotApplicable, Severity, Unjudged
 from launcher.doctor.examination import examine, exit_code
 from launcher.doctor.examined_machine import Machine
+from launcher.doctor.files import model_pickles
 from launcher.doctor.machine import clock, disk, memory
+from launcher.doctor.placed import PlacedModel
 from launcher.doctor.probe import pickled_array
 from launcher.errors import SettingsError
 from launcher.settings import Settings
@@ -294,6 +300,42 @@ def test_a_whole_model_passes_and_a_damaged_one_says_which_file(tmp_path: Path) 
     assert found(answer)["model-pickles"] == ["weights.pth is a pickle, by its name"]
     assert "was altered" in found(answer)["serves"][0]
     assert "model.bin" in found(answer)["serves"][0]
+
+
+def test_a_pickle_is_known_by_its_content_and_is_not_unpickled(tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+    model = write_tiny_artifact(tmp_path / "model")
+    hidden = {f"protocol-{number}.bin": pickle.dumps(Makes(marker), number) for number in range(6)}
+    zipped = io.BytesIO()
+    with zipfile.ZipFile(zipped, "w") as archive:
+        archive.writestr("extra/data.pkl", hidden["protocol-2.bin"])
+    harmless = {
+        "words": b"cat\ndog\nfox.\n",
+        "empty": b"",
+        "weights": b"\x80\x02\xff\xff",
+        "end.zip": b"PK\5\6",
+    }
+    for name, content in (hidden | harmless | {"extra.weights": zipped.getvalue(), "W.PKL": b""}).items():
+        (model / name).write_bytes(content)
+
+    (result,) = examine([model_pickles.CHECK], PlacedModel(model, backends.choose("process", print), ""))
+
+    assert result.found == [
+        "W.PKL is a pickle, by its name",
+        "extra.weights is a pickle, by its content, a zip file with a pickle",
+        *(f"{name} is a pickle, by its content" for name in hidden),
+    ]
+    assert not marker.exists()
+
+
+@dataclass(frozen=True)
+class Makes:
+    """Makes a file where it is unpickled."""
+
+    file: Path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.file,)
 
 
 def test_an_archive_that_is_none_is_an_error_of_its_own(tmp_path: Path) -> None:
