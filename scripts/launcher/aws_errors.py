@@ -112,7 +112,7 @@ def meaning(error: Exception, region: str = "") -> Exception:
             f"there are no AWS credentials: `aws configure`, `aws sso login`, or AWS_PROFILE{found}"
         )
     if isinstance(error, NoRegionError):
-        return SettingsError("no AWS region is set: AWS_REGION, or `aws configure`")
+        return SettingsError("no AWS region is set: AWS_REGION, `region` in the settings, or `aws configure`")
     if isinstance(error, ParamValidationError):  # before anything was sent
         return SettingsError(f"this request is not one that AWS takes: {error}")
     return _unanswered(error)

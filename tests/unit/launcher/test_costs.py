@@ -253,12 +253,19 @@ def test_the_shipped_table_says_when_and_from_where() -> None:
 
 
 @pytest.mark.usefixtures("_no_account")
-def test_what_readme_says_that_it_costs_is_what_its_commands_say(tmp_path: Path) -> None:
+def test_what_readme_says_that_it_costs_is_what_its_commands_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     readme = (pages.ROOT / "README.md").read_text(encoding="utf-8")
     _, _, section = readme.partition("### What it costs\n")
     table, _, commands = section.partition("```sh\n")
+    export, *lines = commands.partition("```")[0].splitlines()
+    monkeypatch.setenv(*shlex.split(export, comments=True)[1].split("="))
     said = ""
-    for line in commands.partition("```")[0].splitlines():
+    for line in lines:
         _, program, *arguments = shlex.split(line)
         if ">" in arguments:
             arguments, file = arguments[:-2], tmp_path / arguments[-1]
