@@ -56,6 +56,11 @@ def links(page: Path) -> list[str]:
     ]
 
 
+def inline_code(page: Path) -> list[str]:
+    """Return what stands between backticks in the page's sentences and tables, each on one line."""
+    return [token.content for token in _inline(page) if token.type == "code_inline"]
+
+
 def anchors(page: Path) -> set[str]:
     """Return the names that GitHub gives the page's headings."""
     tokens = MarkdownIt().parse(page.read_text(encoding="utf-8"))
