@@ -20,6 +20,10 @@ from launcher.waiting import Waiting, looks
 Say = Callable[[str], None]
 
 
+class NothingLeftError(WorkFailed):
+    """The job has ended well and left no result."""
+
+
 class AwsModelJob(AwsJob):
     """One job of the account, and the model that was made for it, which has its name."""
 
@@ -68,11 +72,16 @@ class AwsModelJob(AwsJob):
 
     @contextmanager
     def fetching(self) -> Iterator[None]:
-        """Say of whatever ends the fetching of the results early how to have them all the same."""
+        """Say of whatever ends the fetching of the results early how to have them all the same.
+
+        Not where there are none, and never will be: NothingLeftError.
+        """
         try:
             yield
+        except NothingLeftError:
+            raise
         except (KeyboardInterrupt, SystemExit, SettingsError, WorkFailed) as ending:
-            again = f"--backend aws --attach {self.name} fetches its results again"
+            again = f"--backend aws --attach {self.name} fetches its results"
             ending.add_note(f"the {self.kind.word} has ended: {again}")
             raise
 

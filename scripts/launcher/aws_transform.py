@@ -9,8 +9,8 @@ from typing import Any
 
 from launcher import batch, s3_upload
 from launcher.account import Account
+from launcher.aws_model_job import NothingLeftError
 from launcher.batch import Named
-from launcher.errors import WorkFailed
 from launcher.s3 import THREADS, Prefix
 
 ANSWER = ".out"
@@ -19,7 +19,7 @@ ANSWER = ".out"
 def gather(description: dict[str, Any], account: Account) -> tuple[str, bytes, str]:
     """Join a finished job's answers in one file; return its URI, what is in it, and its form.
 
-    Raises WorkFailed where there is no answer, and as S3 refuses.
+    Raises NothingLeftError where there is no answer, and as S3 refuses.
     """
     output = description["TransformOutput"]
     form = next(name for name, accept in batch.FORMATS.items() if accept == output["Accept"])
@@ -35,7 +35,7 @@ def _answers(output: Prefix, source: Prefix) -> Iterator[Named]:
     """Read every answer; its file's place is that of the picture, perhaps with the prefix of all pictures."""
     names = sorted(name for name in output.files() if name.endswith(ANSWER))
     if not names:
-        raise WorkFailed(f"{output.uri} has no answers")
+        raise NothingLeftError(f"{output.uri} has no answers")
     with ThreadPoolExecutor(THREADS) as pool:
         for name, content in zip(names, pool.map(output.read, names), strict=True):
             yield name.removesuffix(ANSWER).removeprefix(source.key("")), content or b""

@@ -11,6 +11,7 @@ from typing import Any
 
 from launcher import command_line, pictures, s3_upload
 from launcher.account import Account
+from launcher.aws_model_job import NothingLeftError
 from launcher.clarify_requests import FORMATS
 from launcher.errors import SettingsError, WorkFailed
 from launcher.requests import Request
@@ -56,13 +57,13 @@ def send(files: Mapping[str, Path], uri: str, configuration: Request, account: A
 def fetch(description: Mapping[str, Any], folder: Path, account: Account, say: Callable[[str], None]) -> None:
     """Bring what a finished job has found to a folder, and say what it is.
 
-    Raises WorkFailed where there is nothing, and as S3 refuses.
+    Raises NothingLeftError, and as S3 refuses.
     """
     (output,) = description["ProcessingOutputConfig"]["Outputs"]
     prefix = Prefix(output["S3Output"]["S3Uri"], account.client("s3"))
     found = prefix.files()
     if not found:
-        raise WorkFailed(f"the job has left nothing in {prefix.uri}")
+        raise NothingLeftError(f"the job has left nothing in {prefix.uri}")
     prefix.fetch(found, folder)
     maps = [name for name in found if Path(name).suffix.lower() in pictures.SUFFIXES]
     say(f"{len(maps):,} heat maps: blue speaks for the breed, red against it")

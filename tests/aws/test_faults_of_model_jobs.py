@@ -3,6 +3,7 @@
 Nothing that costs is left unmentioned: the job, Clarify's endpoint, photographs in S3.
 """
 
+import re
 import signal
 import subprocess
 import sys
@@ -191,8 +192,18 @@ def test_results_that_cannot_be_fetched_are_named_with_the_way_to_them(kind: Kin
     done = run(kind)
 
     assert done.returncode != 0
-    fetches = f"the {kind.word} has ended: --backend aws --attach {NAME} fetches its results again"
+    fetches = f"the {kind.word} has ended: --backend aws --attach {NAME} fetches its results"
     assert done.stderr.splitlines()[-1] == fetches
+
+
+def test_a_job_that_has_left_nothing_is_not_said_to_have_results(kind: Kind, cloud: Cloud) -> None:
+    JobLife(cloud, kind.shape, NAME, looks=0)
+
+    done = run(kind)
+
+    assert done.returncode == 1
+    assert "fetches its results" not in done.stderr
+    assert re.match(r"error: .* has (left nothing|no answers)", done.stderr.splitlines()[-1])
 
 
 @pytest.mark.usefixtures("hasty")
