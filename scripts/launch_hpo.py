@@ -19,7 +19,7 @@ import argparse
 import sys
 
 from launcher import arguments as command
-from launcher import command_line, search_arguments, searching
+from launcher import command_line, search_arguments
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -35,7 +35,10 @@ def main() -> int:
     arguments = parse_arguments()
     if arguments.dry_run:
         command.show([search_arguments.operation_of(arguments, command_line.tell)])
-    elif arguments.stop:
+        return 0
+    from launcher import searching  # noqa: PLC0415 - optuna, matplotlib, scipy: seconds, of every --help
+
+    if arguments.stop:
         searching.stop(arguments, command_line.tell)
     else:
         searching.run(arguments, command_line.tell)

@@ -275,6 +275,16 @@ def test_a_wrong_flag_is_wrong_usage() -> None:
     assert script("invoke.py", "x.jpg", "--top-k", "9").returncode == 2
 
 
+def test_the_help_of_a_search_does_not_wait_for_what_only_searches_need() -> None:
+    command = [sys.executable, "-X", "importtime", SCRIPTS / "launch_hpo.py", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+
+    assert "launcher.search_arguments" in imported
+    assert not {"matplotlib", "scipy", "sqlalchemy"} & imported
+
+
 def test_the_demo_trains_serves_and_names_pictures_with_real_toolkits(pictures: Path, tmp_path: Path) -> None:
     (pictures / "DRAWN.txt").write_text("drawn by the test")
     done = script(
