@@ -285,6 +285,16 @@ def test_the_help_of_a_search_does_not_wait_for_what_only_searches_need() -> Non
     assert not {"matplotlib", "scipy", "sqlalchemy"} & imported
 
 
+def test_invoke_is_to_libraries_the_library_of_that_name() -> None:
+    """Paramiko imports it for ssh:// engines: it found invoke.py, beside the script that was run."""
+    program = f"import sys; sys.path[0] = {str(SCRIPTS)!r}; from launcher import docker_engine; import invoke"
+    command = [sys.executable, "-c", f"{program}; invoke.run('echo there')"]
+
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+    assert (done.returncode, done.stdout) == (0, "there\n"), done.stderr
+
+
 def test_the_demo_trains_serves_and_names_pictures_with_real_toolkits(pictures: Path, tmp_path: Path) -> None:
     (pictures / "DRAWN.txt").write_text("drawn by the test")
     done = script(
