@@ -9,8 +9,8 @@
 
 --scan writes quarantine.csv, duplicates.csv and classes.csv. --upload leaves out what --scan could not read,
 sends only what is not there, removes there what is no longer here, and keeps manifest.json beside the files,
-with the SHA-256 of each; after Ctrl-C, a cut network or a kill the same command goes on. The last line on
-stdout is the URI for launch_training.py --data.
+with the SHA-256 of each; after Ctrl-C, a cut network or a kill the same command goes on. The copy of another
+folder is not replaced: --to. The last line on stdout is the URI for launch_training.py --data.
 """
 
 import argparse

@@ -14,8 +14,8 @@ from launcher.s3_upload import Copy
 def upload(folder: Path, to: str | None, account: Account, *, without: Collection[str], dry_run: bool) -> str:
     """Make the copy of a data folder like it, print and return its URI, or with `dry_run` print the requests.
 
-    Of the folder, what is `without` stays here. Raises SettingsError where another thing's files lie, and
-    WorkFailed where the copy could not be finished.
+    Of the folder, what is `without` stays here. Raises SettingsError where another thing's files or another
+    folder's copy lie, and WorkFailed where the copy could not be finished.
     """
     prefix = Prefix(to or account.uri("data", folder.resolve().name), account.client("s3"))
     copy = Copy(prefix, s3_upload.encryption(account.settings.storage.kms_key))
@@ -24,6 +24,12 @@ def upload(folder: Path, to: str | None, account: Account, *, without: Collectio
         raise SettingsError(
             f"{prefix.uri} has {len(plan.foreign):,} files that are not from here, such as "
             f"{plan.foreign[0]}, and a job would read them too: choose another --to, or remove them"
+        )
+    if plan.is_another:
+        raise SettingsError(
+            f"{prefix.uri} has the copy of another folder: {plan.known - len(plan.keep):,} of its "
+            f"{plan.known:,} files are not in {folder}, or are others there. Choose another --to, such as "
+            f"{prefix.uri}-2, or give that copy up: aws s3 rm --recursive {prefix.uri}/"
         )
     command_line.tell(f"{prefix.uri}: {plan}")
     if dry_run:

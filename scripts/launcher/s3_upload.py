@@ -44,6 +44,12 @@ class Plan:
     keep: Mapping[str, Content]
     remove: Sequence[str]  # what the manifest has and the folder has not any more
     foreign: Sequence[str]  # what lies there and is in no manifest: a job would read it as well
+    known: int  # files of the manifest that are there
+
+    @property
+    def is_another(self) -> bool:
+        """Whether the copy is of another folder: more than half of its files would go, or be others."""
+        return len(self.keep) < self.known / 2
 
     @property
     def size(self) -> int:
@@ -75,6 +81,7 @@ class Copy:
             keep=keep,
             remove=sorted(known.keys() - wanted.keys()),
             foreign=sorted(there.keys() - known.keys() - wanted.keys() - {MANIFEST}),
+            known=len(known),
         )
 
     def _known(self) -> dict[str, Content]:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from PIL import Image
 
 from launcher import aws, command_line, data_upload, settings
 from launcher.account import Account
+from launcher.errors import SettingsError
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts/prepare_data.py"
@@ -147,6 +149,23 @@ def test_somebody_elses_files_are_neither_mixed_with_nor_removed(bucket: Any, do
     assert done.returncode == 2
     assert "has 1 files that are not from here, such as train/1.Red dog/other.png" in done.stderr
     assert there(bucket) == {"train/1.Red dog/other.png": b"1"}
+
+
+def test_another_folder_of_the_same_name_does_not_take_a_copys_place(
+    bucket: Any, dogs: Path, tmp_path: Path
+) -> None:
+    account = Account(settings.read(settings_file()))
+    data_upload.upload(dogs, None, account, without=(), dry_run=False)
+    before = there(bucket)
+    other = tmp_path / "other/dogs"
+    shutil.copytree(dogs, other)
+    for file in sorted(other.rglob("*.png"))[:10]:
+        Image.new("RGB", (30, 30)).save(file)
+
+    with pytest.raises(SettingsError, match=r"10 of its 18 files are not in .*other/dogs, or.*another --to"):
+        data_upload.upload(other, None, account, without=(), dry_run=False)
+    assert there(bucket) == before
+    data_upload.upload(other, f"{URI}-2", account, without=(), dry_run=False)
 
 
 def test_a_large_file_goes_in_parts(bucket: Any, dogs: Path) -> None:
