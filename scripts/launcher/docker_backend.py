@@ -171,7 +171,9 @@ class DockerBackend:
 
     def clear(self, job: str) -> None:
         """Remove the containers of a job whose launcher was killed; nothing else stops them."""
-        for container in self._client.containers.list(all=True, filters={"label": LABEL}):
+        for container in self._client.containers.list(
+            all=True, ignore_removed=True, filters={"label": LABEL}
+        ):
             if container.labels[LABEL].startswith(f"{job}-"):
                 remove(self._client, container.name)
 

@@ -32,7 +32,9 @@ def demo(images: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def _container_names(client: docker.DockerClient) -> set[str]:
-    return {each.name for each in client.containers.list(all=True, filters={"label": LABEL})}
+    return {
+        each.name for each in client.containers.list(all=True, ignore_removed=True, filters={"label": LABEL})
+    }
 
 
 @pytest.fixture

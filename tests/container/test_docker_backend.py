@@ -192,7 +192,7 @@ def training(image: str, channel: Path, mode: str, **settings: Any) -> requests.
 
 
 def left_over(client: Any) -> list[str]:
-    found = client.containers.list(all=True, filters={"label": LABEL})
+    found = client.containers.list(all=True, ignore_removed=True, filters={"label": LABEL})
     found += client.networks.list(filters={"label": LABEL})
     return [each.name for each in found if each.name.startswith(PREFIX)]
 

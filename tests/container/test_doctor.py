@@ -164,7 +164,7 @@ def test_no_container_and_no_network_is_left(
         script.wait(800)
 
     left = [
-        *images.containers.list(all=True, filters={"label": LABEL}),
+        *images.containers.list(all=True, ignore_removed=True, filters={"label": LABEL}),
         *images.networks.list(filters={"label": LABEL}),
     ]
     assert not [each.name for each in left if each.name.startswith("doctor-")]

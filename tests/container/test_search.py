@@ -24,7 +24,7 @@ epochs = { integer = [1, 3] }
 
 
 def containers_of(client: docker.DockerClient, search: str) -> list[str]:
-    everything = client.containers.list(all=True, filters={"label": LABEL})
+    everything = client.containers.list(all=True, ignore_removed=True, filters={"label": LABEL})
     return [each.name for each in everything if each.labels[LABEL].startswith(search)]
 
 

@@ -84,7 +84,9 @@ def clean_engine(images: docker.DockerClient, without_account: Path) -> Iterator
     """An engine on which no container of this folder, and no network of the SDK's, is left."""
     networks = images.networks.list(names=[NETWORK])
     yield images
-    for container in images.containers.list(all=True, filters={"label": "com.docker.compose.project"}):
+    for container in images.containers.list(
+        all=True, ignore_removed=True, filters={"label": "com.docker.compose.project"}
+    ):
         if container.labels["com.docker.compose.project.working_dir"].startswith(str(without_account)):
             container.remove(force=True, v=True)
     for network in images.networks.list(names=[NETWORK]):
