@@ -140,7 +140,12 @@ def operator(account: Account) -> Request:
         _allow("Look", _LOOKED_AT, "*"),
     ]
     if account.settings.storage.kms_key:
-        statements.append(_key(account, "Key", ["kms:Decrypt", "kms:GenerateDataKey"]))
+        statements += [
+            _key(account, "Key", ["kms:Decrypt", "kms:GenerateDataKey"]),
+            # For an endpoint's encrypted disks, of whom calls CreateEndpoint:
+            # https://docs.aws.amazon.com/sagemaker/latest/dg/api-permissions-reference.html
+            _key(account, "Disks", ["kms:CreateGrant"], Bool={"kms:GrantIsForAWSResource": "true"}),
+        ]
     return _policy(*statements)
 
 

@@ -74,6 +74,15 @@ def test_a_key_and_a_network_are_there_only_where_they_are_set() -> None:
     assert {"kms:Decrypt", "kms:CreateGrant", "ec2:CreateNetworkInterface"} <= with_both - without
 
 
+def test_who_makes_an_endpoint_with_encrypted_disks_may_let_it_use_the_key() -> None:
+    # https://docs.aws.amazon.com/sagemaker/latest/dg/api-permissions-reference.html, CreateEndpoint
+    (statement,) = statements(policies.operator(account(storage={"kms-key": KEY})), "kms:CreateGrant")
+
+    assert statement["Resource"] == [f"{KMS}:key/{KEY}"]
+    assert statement["Condition"] == {"Bool": {"kms:GrantIsForAWSResource": "true"}}
+    assert "kms:CreateGrant" not in policies.actions(policies.operator(account()))
+
+
 def test_an_asynchronous_endpoint_may_tell_the_topics_that_are_set_and_no_others() -> None:
     topic = "arn:aws:sns:eu-central-1:123456789012:answers"
     policy = policies.execution(account(endpoint={"success-topic": topic, "error-topic": topic}))
