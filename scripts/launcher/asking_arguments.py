@@ -56,6 +56,8 @@ def parse(parser: argparse.ArgumentParser, line: Sequence[str] | None = None) ->
         if others := given & _EXCLUDED[name]:
             both = f"{arguments.flags(parser, [name])} and {arguments.flags(parser, others)}"
             raise SettingsError(f"{both} do not go together")
+    if found.compare and len(set(found.compare)) == 1:
+        raise SettingsError(f"--compare: {found.compare[0]} is named twice; name two that differ")
     if found.compare and found.format not in comparison.FORMATS:
         raise SettingsError(f"--compare has no --format {found.format}: {' or '.join(comparison.FORMATS)}")
     return found

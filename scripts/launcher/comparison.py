@@ -8,15 +8,17 @@ import json
 import math
 import random
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from launcher.endpoint import Client
+from launcher.errors import SettingsError
 from launcher.predictions import Prediction
 
 SIGNIFICANT = 0.05
 RESAMPLES = 2000
+SHOWN = 5  # names in a message
 FORMATS = ("table", "json")
 
 
@@ -47,6 +49,7 @@ class Result:
     median_ms_b: float
     slower_ms: float  # the median of what B takes longer
     slower_ms_interval: tuple[float, float]  # of 95 %
+    never_named: tuple[str, ...] = ()  # classes of pictures that no answer has among its most probable
 
 
 def ask(a: Client, b: Client, classes: Mapping[Path, str], clients: int) -> Iterator[Pair]:
@@ -62,8 +65,9 @@ def ask(a: Client, b: Client, classes: Mapping[Path, str], clients: int) -> Iter
 
 
 def result(names: tuple[str, str], pairs: Sequence[Pair]) -> Result:
-    """Count, and test."""
+    """Count, and test; raises SettingsError where no answer names the class of any picture."""
     answered = [pair for pair in pairs if not (pair.a.error or pair.b.error)]
+    never_named = _never_named(answered)
     right = [(pair.a.top[0].name == pair.truth, pair.b.top[0].name == pair.truth) for pair in answered]
     only_a, only_b = right.count((True, False)), right.count((False, True))
     both = right.count((True, True))
@@ -83,7 +87,24 @@ def result(names: tuple[str, str], pairs: Sequence[Pair]) -> Result:
         median_ms_b=_median([b for _, b in times]),
         slower_ms=_median(differences),
         slower_ms_interval=median_interval(differences),
+        never_named=never_named,
     )
+
+
+def _never_named(answered: Sequence[Pair]) -> tuple[str, ...]:
+    """Return the classes that are probably not the models': an endpoint tells its best classes alone."""
+    truths = {pair.truth for pair in answered}
+    named = {ranked.name for pair in answered for ranked in (*pair.a.top, *pair.b.top)}
+    if truths and not truths & named:
+        raise SettingsError(
+            f"no answer names a class of the folders, {_some(truths)}, but {_some(named)}: "
+            "name the folders as the model names its classes"
+        )
+    return tuple(sorted(truths - named))
+
+
+def _some(names: Collection[str]) -> str:
+    return ", ".join(sorted(names)[:SHOWN]) + (", …" if len(names) > SHOWN else "")
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
@@ -122,6 +143,11 @@ def lines(found: Result) -> Iterator[str]:
         yield f"  {found.unanswered:,} more are left out: one of the two could not answer"
     if not found.pictures:
         return
+    if found.never_named:
+        yield (
+            f"  no answer names {_some(found.never_named)}: "
+            "where the model has no such class, all pictures of the folder count as wrong"
+        )
     for name, right in ((found.a, found.right_a), (found.b, found.right_b)):
         yield f"accuracy of {name}: {right / found.pictures:.2%} ({right:,} right)"
     yield (

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher import pictures
+from launcher.errors import SettingsError
 from launcher.predictions import Prediction
 
 
@@ -27,8 +28,15 @@ class Accuracy:
 
 
 def split_files(split: Path) -> dict[Path, str]:
-    """Return the class of each picture of a split: the folder directly below it, as training reads it."""
+    """Return the class of each picture of a split: the folder directly below it, as training reads it.
+
+    Raises SettingsError where there is no such folder, or no picture in any.
+    """
     folders = sorted(each for each in split.iterdir() if each.is_dir() and not each.name.startswith("."))
+    if not folders:
+        raise SettingsError(
+            f"{split} holds no folders: name one that holds a folder for each class, such as dogs/test"
+        )
     return {file: file.relative_to(split).parts[0] for file in pictures.find(folders)}
 
 

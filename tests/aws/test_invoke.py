@@ -194,9 +194,26 @@ def test_two_urls_are_compared_as_well(variants: dict[str, SmallEndpoint], label
     assert (found["only_a"], found["only_b"], found["a"]) == (14, 3, urls[0])
 
 
+def test_folders_that_are_no_classes_are_named(variants: dict[str, SmallEndpoint], labelled: Path) -> None:
+    urls = [each.url for each in variants.values()]
+    (labelled / "005.Akita").rename(labelled / "akita")
+
+    in_part = invoke(labelled, "--compare", *urls).stdout
+    (labelled / "001.Affenpinscher").rename(labelled / "affenpinscher")
+    none = invoke(labelled, "--compare", *urls)
+    flat = invoke(labelled / "akita", "--compare", *urls)
+
+    assert "no answer names akita: where the model has no such class" in in_part
+    assert (none.returncode, none.stdout) == (2, "")
+    assert "no answer names a class of the folders, affenpinscher, akita, but 001.Aff" in none.stderr
+    assert flat.returncode == 2
+    assert f"{labelled / 'akita'} holds no folders: name one that holds a folder for each" in flat.stderr
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
+        ("--endpoint-name dogs --compare A A", "--compare: A is named twice"),
         ("--variant A", "--variant: only with --endpoint-name"),
         ("--async", "--async: only with --endpoint-name"),
         ("--endpoint-name dogs --async --variant A", "--async and --variant do not go together"),
