@@ -15,6 +15,7 @@ from launcher.endpoint_requests import ONLY_VARIANT
 from launcher.errors import SettingsError
 from launcher.model_source import ARCHIVE
 from launcher.scaling_requests import Schedule
+from launcher.settings import INSTANCE_TYPE
 
 AWS = "aws"  # the backend that is no process of this machine
 _HERE = {"port", "memory", "cpus"}
@@ -69,7 +70,9 @@ def add(to: argparse.ArgumentParser) -> None:
         "--name", help="of the endpoint; one that is there is updated (default: the project's)"
     )
     group.add_argument("--version", metavar="TEXT", help="ends the names of what is made (default: the time)")
-    group.add_argument("--instance-type", metavar="TYPE", help="(default: the settings')")
+    group.add_argument(
+        "--instance-type", type=_instance_type, metavar="TYPE", help="(default: the settings')"
+    )
     group.add_argument("--instances", type=arguments.positive, metavar="N", help="(default: the settings')")
     kind = group.add_mutually_exclusive_group()
     kind.add_argument("--serverless", action="store_true", help="nothing runs while nobody asks")
@@ -177,6 +180,11 @@ def _refuse(parser: argparse.ArgumentParser, what: str, others: set[str]) -> Non
 
 def _check(given: argparse.Namespace) -> None:
     """Raise SettingsError for values that the platform would refuse."""
+    if given.backend == AWS and (folders := [each for each in _archives(given) if each.endswith("/")]):
+        raise SettingsError(
+            f"{', '.join(folders)}: a model in S3 is one archive, such as s3://…/output/model.tar.gz; "
+            "all those below a prefix are served with --multi-model"
+        )
     if given.canary and given.canary > 50:
         raise SettingsError("--canary: 50 percent at most")
     if given.linear and not 10 <= given.linear <= 50:
@@ -205,6 +213,11 @@ def variants(given: argparse.Namespace) -> list[Named]:
     return given.variant or [Named(ONLY_VARIANT, given.multi_model or given.model)]
 
 
+def _archives(given: argparse.Namespace) -> list[str]:
+    """Return the URIs that have to name one archive each."""
+    return sorted(each for each in models(given) if "://" in each and each != given.multi_model)
+
+
 def models(given: argparse.Namespace) -> set[str]:
     """Return where the models of all variants are to come from."""
     return {each.model for each in [*variants(given), *([given.shadow] if given.shadow else [])]}
@@ -212,7 +225,7 @@ def models(given: argparse.Namespace) -> set[str]:
 
 def variant(text: str) -> Named:
     """Read NAME=MODEL[:WEIGHT][@TYPE] (an argparse type)."""
-    found = re.fullmatch(r"([A-Za-z0-9](?:-?[A-Za-z0-9])*)=(.+?)(?:@(ml\.[a-z0-9-]+\.[a-z0-9]+))?", text)
+    found = re.fullmatch(rf"([A-Za-z0-9](?:-?[A-Za-z0-9])*)=(.+?)(?:@({INSTANCE_TYPE}))?", text)
     if found is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=MODEL or NAME=MODEL:WEIGHT")
     model, _, last = found[2].rpartition(":")
@@ -241,6 +254,13 @@ def schedule(text: str) -> Schedule:
     if fault := schedules.fault(found[4]):
         raise argparse.ArgumentTypeError(f"{text!r}: {fault}")
     return Schedule(found[1], int(found[2]), int(found[3]), found[4])
+
+
+def _instance_type(text: str) -> str:
+    """Read one of SageMaker's (an argparse type)."""
+    if not re.fullmatch(INSTANCE_TYPE, text):
+        raise argparse.ArgumentTypeError(f"{text!r} is none of SageMaker's, such as ml.m5.large")
+    return text
 
 
 def _percent(text: str) -> int:

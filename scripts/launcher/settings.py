@@ -6,7 +6,7 @@ Called by `arguments` for every script that works on AWS; `account` fills in wha
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveInt, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, PositiveInt, StringConstraints, model_validator
 
 from launcher import configuration
 from launcher.configuration import Section
@@ -17,13 +17,37 @@ Project = Annotated[str, StringConstraints(pattern=r"^[a-z0-9](-?[a-z0-9])*$", m
 AccountId = Annotated[str, StringConstraints(pattern=r"^(\d{12})?$")]
 RoleArn = Annotated[str, StringConstraints(pattern=r"^(arn:aws[a-z-]*:iam::\d{12}:role/.+)?$")]
 TopicArn = Annotated[str, StringConstraints(pattern=r"^(arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:.+)?$")]
-InstanceType = Annotated[str, StringConstraints(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")]
+INSTANCE_TYPE = r"ml\.[a-z0-9-]+\.[a-z0-9]+"
+InstanceType = Annotated[str, StringConstraints(pattern=f"^{INSTANCE_TYPE}$")]
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+Bucket = Annotated[str, StringConstraints(pattern=r"^([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])?$")]
+# https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepository.html, and of its images a tag
+Repository = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*(/[a-z0-9]+([._-][a-z0-9]+)*)*$", min_length=2, max_length=256
+    ),
+]
+ImageTag = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$")]
+
+
+def _own(key: str) -> str:
+    """Refuse a tag of AWS's own (a validator)."""
+    if key.lower().startswith("aws:"):
+        raise ValueError("tags that begin with aws: are AWS's own")
+    return key
+
+
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_Tag.html
+_TAG = r"[\p{L}\p{Z}\p{N}_.:/=+\-@]"
+TagKey = Annotated[str, StringConstraints(pattern=f"^{_TAG}+$", max_length=128), AfterValidator(_own)]
+TagValue = Annotated[str, StringConstraints(pattern=f"^{_TAG}*$", max_length=256)]
 
 
 class Storage(Section):
     """Where data and results lie."""
 
-    bucket: str = ""
+    bucket: Bucket = ""
     kms_key: str = ""
 
 
@@ -36,9 +60,9 @@ class Access(Section):
 class Images(Section):
     """Both images' repositories in ECR, and their tag."""
 
-    train: str = "dog-breeds-train"
-    serve: str = "dog-breeds-serve"
-    tag: str = ""
+    train: Repository = "dog-breeds-train"
+    serve: Repository = "dog-breeds-serve"
+    tag: ImageTag = ""
 
 
 class Network(Section):
@@ -125,7 +149,7 @@ class Settings(Section):
     training: Training = Training()
     endpoint: Endpoint = Endpoint()
     explain: Explain = Explain()
-    tags: dict[str, str] = Field(default_factory=dict)
+    tags: dict[TagKey, TagValue] = Field(default_factory=dict)
 
 
 def read(file: Path, **overrides: object) -> Settings:

@@ -39,6 +39,8 @@ MODEL = str(Path(__file__).parents[2] / "golden/model.tar.gz")
         ("--backend aws --delete dogs --capture 5", "--delete and --capture do not go together"),
         ("--backend aws --attach dogs --model a", "--attach and --model do not go together"),
         ("--backend aws --attach dogs --dry-run", "--attach sends no request that --dry-run could show"),
+        ("--backend aws --instance-type m5.large --dry-run", "'m5.large' is none of SageMaker's"),
+        ("--backend aws --model s3://b/prefix/ --dry-run", "s3://b/prefix/: a model in S3 is one archive"),
         ("--backend aws --canary 60", "--canary: 50 percent at most"),
         ("--backend aws --linear 5", "--linear: 10 to 50 percent"),
         ("--backend aws --canary 10", "--canary and --linear need --rollback-on ALARM: nothing else takes"),
