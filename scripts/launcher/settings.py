@@ -3,6 +3,7 @@
 Called by `arguments` for every script that works on AWS; `account` fills in what is left empty.
 """
 
+import zoneinfo
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -42,6 +43,17 @@ def _own(key: str) -> str:
 _TAG = r"[\p{L}\p{Z}\p{N}_.:/=+\-@]"
 TagKey = Annotated[str, StringConstraints(pattern=f"^{_TAG}+$", max_length=128), AfterValidator(_own)]
 TagValue = Annotated[str, StringConstraints(pattern=f"^{_TAG}*$", max_length=256)]
+
+
+def _known(zone: str) -> str:
+    """AWS names a wrong zone only once the endpoint is made; a machine may have no list of them, though."""
+    zones = zoneinfo.available_timezones()
+    if zones and zone not in zones:
+        raise ValueError(f"there is no time zone {zone!r}: take one such as Europe/Berlin")
+    return zone
+
+
+TimeZone = Annotated[str, AfterValidator(_known)]
 
 
 class Storage(Section):
@@ -118,7 +130,7 @@ class Endpoint(Section):
     max_instances: PositiveInt = 4
     scale_out_seconds: int = Field(default=60, ge=0)
     scale_in_seconds: int = Field(default=300, ge=0)
-    timezone: str = "UTC"
+    timezone: TimeZone = "UTC"
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

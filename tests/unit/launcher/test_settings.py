@@ -25,6 +25,14 @@ def test_the_file_holds_every_key_with_its_default() -> None:
     assert _keys(tomllib.loads(DEFAULT_FILE.read_text())) == _keys(Settings().model_dump(by_alias=True))
 
 
+def test_where_no_zones_are_known_each_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zoneinfo.available_timezones", set)
+
+    read = settings.read(written(tmp_path, '[endpoint]\ntimezone = "Europe/Atlantis"'))
+
+    assert read.endpoint.timezone == "Europe/Atlantis"
+
+
 def _keys(table: dict[str, object], prefix: str = "") -> set[str]:
     keys = {prefix + name for name in table}
     tables = {name: each for name, each in table.items() if isinstance(each, dict)}
@@ -55,6 +63,10 @@ def test_every_key_says_what_it_is_for() -> None:
         ('[network]\nsubnets = ["subnet-1"]', "network: subnets and security-groups are needed together"),
         ("[training]\nwarm-pool-seconds = 60", "training: spot instances cannot be kept warm"),
         ("[training]\nmax-wait-seconds = 60", "training: max-wait-seconds includes the running"),
+        (
+            '[endpoint]\ntimezone = "Europe/Atlantis"',
+            "endpoint.timezone: there is no time zone 'Europe/Atlantis'",
+        ),
         ("x = ", "is not TOML"),
     ],
 )
