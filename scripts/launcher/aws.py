@@ -10,6 +10,7 @@ import boto3
 from boto3.exceptions import Boto3Error
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
+from botocore.parsers import ResponseParserError
 
 from launcher import aws_errors
 from launcher.errors import SettingsError
@@ -72,7 +73,7 @@ def explained(*, missing: str = "") -> Iterator[None]:
             else aws_errors.meaning(error, _known_region())
         )
         raise known from None
-    except (BotoCoreError, Boto3Error) as error:
+    except (BotoCoreError, Boto3Error, ResponseParserError) as error:
         raise aws_errors.meaning(error, _known_region()) from None
 
 

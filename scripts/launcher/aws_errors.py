@@ -19,10 +19,15 @@ from botocore.exceptions import (
     SSOError,
     TokenRetrievalError,
 )
+from botocore.parsers import ResponseParserError
 
 from launcher.errors import SettingsError, WorkFailed
 
 _POLICIES = "setup_account.py --print-policies shows what it needs"
+_NOT_AWS = (
+    "what answers is not AWS: a page of a proxy, or of a network that wants a login first? HTTPS_PROXY and "
+    "NO_PROXY say which way AWS is reached"
+)
 _NOT_LOGGED_IN = (
     CredentialRetrievalError,
     NoCredentialsError,
@@ -119,6 +124,8 @@ def meaning(error: Exception, region: str = "") -> Exception:
 
 
 def _unanswered(error: Exception) -> NoAnswer:
+    if isinstance(error, ResponseParserError):
+        return NoAnswer(_NOT_AWS)
     if isinstance(error, SSLError):
         return NoAnswer(
             f"AWS cannot be reached: {error} (a proxy that inspects TLS? AWS_CA_BUNDLE names its authority)"
@@ -129,6 +136,8 @@ def _unanswered(error: Exception) -> NoAnswer:
 
 
 def _of_service(error: ClientError, region: str) -> Exception:
+    if "Error" not in error.response:
+        return NoAnswer(_NOT_AWS)
     code = error.response["Error"].get("Code", "")
     message = error.response["Error"].get("Message", "")
     kind: Callable[[str], Exception] = SettingsError

@@ -1,6 +1,8 @@
 """What the doctor says of an AWS account: who asks, the role, the quotas, the clock."""
 
 import json
+import time
+from types import SimpleNamespace
 
 import boto3
 import permissions
@@ -75,5 +77,26 @@ def test_credentials_that_have_expired_are_a_finding_and_skip_what_needs_them(cl
 
     said = about_aws()
 
-    assert set(said) == {"credentials", "clock", "role", "quotas"}
+    assert set(said) == {"credentials", "role", "quotas"}
     assert said["role"] == ["AWS does not know who asks"]
+
+
+def test_a_clock_for_which_aws_refuses_the_signature_is_found(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = b"<ErrorResponse><Error><Code>SignatureDoesNotMatch</Code></Error></ErrorResponse>"
+    cloud.replies["sts:GetCallerIdentity"] = lambda _: Answer(refused, 403, {"Content-Type": "text/xml"})
+    late = SimpleNamespace(time=lambda: time.time() - 7200)
+    monkeypatch.setattr("launcher.doctor.machine.clock.time", late)
+
+    said = about_aws()
+
+    assert [message.endswith("behind AWS's") for message in said["clock"]] == [True]
+    assert "clock" in said["credentials"][0]
+
+
+@pytest.mark.parametrize("page", [b"<html><p>Log in<br></html>", b"<html><p>Log in</p></html>"])
+def test_a_proxys_page_in_place_of_aws_is_said_to_be_one(cloud: Cloud, page: bytes) -> None:
+    cloud.replies["sts:GetCallerIdentity"] = lambda _: Answer(page, 403, {"Content-Type": "text/html"})
+
+    assert "what answers is not AWS" in about_aws()["credentials"][0]

@@ -8,9 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from launcher import aws
 from launcher.account import Account
-from launcher.doctor.check import NotApplicable
+from launcher.doctor.check import NotApplicable, Unjudged
 from launcher.errors import SettingsError, WorkFailed
 
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -28,8 +30,19 @@ class Machine:
     def identity(self) -> dict[str, Any]:
         """AWS's answer to who asks; raises SettingsError or WorkFailed."""
         with aws.explained():
+            if isinstance(self._answer, ClientError):
+                raise self._answer
+            return self._answer
+
+    @cached_property
+    def _answer(self) -> dict[str, Any] | ClientError:
+        """What AWS says when it is asked who asks, a refusal too: both have the time."""
+        with aws.explained():
             client = aws.client("sts", region=self.account.region, in_a_hurry=True)
-            answer: dict[str, Any] = client.get_caller_identity()
+            try:
+                answer: dict[str, Any] = client.get_caller_identity()
+            except ClientError as refusal:
+                return refusal
             return answer
 
     def must_have_region(self) -> None:
@@ -49,9 +62,20 @@ class Machine:
 
     @property
     def time_at_aws(self) -> float:
-        """AWS's own time, in seconds since the epoch, as it answered."""
-        self.must_have_identity()
-        return parsedate_to_datetime(self.identity["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp()
+        """AWS's own time, in seconds since the epoch, as it answered; a wrong clock is itself refused.
+
+        Raises NotApplicable where it does not answer, and Unjudged where its answer has no time.
+        """
+        self.must_have_region()
+        try:
+            answer = self._answer
+        except (SettingsError, WorkFailed):
+            raise NotApplicable("AWS does not answer") from None
+        response = answer.response if isinstance(answer, ClientError) else answer
+        date = response["ResponseMetadata"]["HTTPHeaders"].get("date")
+        if date is None:
+            raise Unjudged("AWS's answer has no date: is it a proxy's?")
+        return parsedate_to_datetime(date).timestamp()
 
     @property
     def wanted_quotas(self) -> dict[str, int]:

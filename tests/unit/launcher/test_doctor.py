@@ -254,7 +254,7 @@ def test_a_wrong_clock_is_found(ahead: int, says: str) -> None:
 
     machine = Machine(Account(Settings(region="eu-central-1")))
     there = format_datetime(datetime.now(UTC) - timedelta(seconds=ahead), usegmt=True)
-    machine.__dict__["identity"] = {"ResponseMetadata": {"HTTPHeaders": {"date": there}}}
+    machine.__dict__["_answer"] = {"ResponseMetadata": {"HTTPHeaders": {"date": there}}}
 
     assert [says in message for message in clock.look(machine)] == ([True] if says else [])
 
