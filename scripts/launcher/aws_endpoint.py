@@ -12,7 +12,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from launcher import aws, aws_errors, aws_log, waiting
-from launcher.account import Account
+from launcher.account import PROJECT_TAG, Account
 from launcher.aws_scaling import AwsScaling
 from launcher.deployment import ENDPOINT_TAG, Deployment, Operations
 from launcher.errors import SettingsError, WorkFailed
@@ -39,6 +39,18 @@ class AwsEndpoint:
         with aws.explained():
             return aws.unless_missing(self._sagemaker.describe_endpoint, EndpointName=self.name)
 
+    def _own_there(self) -> Description | None:
+        """Return what AWS says of it; raises SettingsError where it is somebody else's."""
+        there = self.describe()
+        own = {"Key": PROJECT_TAG, "Value": self._account.settings.project}
+        with aws.explained():
+            if there and own not in self._sagemaker.list_tags(ResourceArn=there["EndpointArn"])["Tags"]:
+                raise SettingsError(
+                    f"the endpoint {self.name} has no tag {own['Key']}={own['Value']}, so it is somebody "
+                    "else's and is left alone: choose another --name, or tag it if it is yours"
+                )
+        return there
+
     # ── made and updated ──────────────────────────────────────────────────────────────────────────────
 
     def deploy(self, plan: Deployment) -> Description:
@@ -64,7 +76,7 @@ class AwsEndpoint:
         with aws.explained():
             if aws.unless_missing(self._sagemaker.describe_endpoint_config, EndpointConfigName=config):
                 raise SettingsError(f"there is a configuration {config} already: choose another --version")
-        there = self.describe()
+        there = self._own_there()
         if there and there["EndpointStatus"] == "Deleting":
             there = self._wait()
         if there and there["EndpointStatus"] == "Failed":
@@ -218,10 +230,10 @@ class AwsEndpoint:
 
         Raises SettingsError where there is nothing of it.
         """
+        there = self._own_there()
         try:
             scaled = self._scaling.variants()
             self._scaling.end(scaled)
-            there = self.describe()
             if there:
                 self._delete_it()
             removed = self._remove_all_but(None)

@@ -15,7 +15,7 @@ import pytest
 import script
 from botocore.config import Config
 from cloud import Answer, Call, Cloud, CutError, error, times
-from endpoint_life import EndpointLife
+from endpoint_life import ACCOUNT, EndpointLife
 from script import Ended
 
 from launcher import aws
@@ -93,6 +93,24 @@ def test_two_variants_are_deployed_scaled_updated_and_removed(cloud: Cloud, life
         assert deploy("--delete", name).returncode == 0
     assert left(cloud, life) == []
     assert deploy("--delete", "dogs").returncode == 2
+
+
+@pytest.mark.parametrize("arguments", [("--model", "s3://bucket/a/model.tar.gz"), ("--delete", "theirs")])
+def test_what_is_somebody_elses_is_neither_updated_nor_deleted(
+    life: EndpointLife, arguments: tuple[str, ...]
+) -> None:
+    client = boto3.client("sagemaker")
+    variant = {"VariantName": "theirs", "ModelName": "theirs", "InstanceType": "ml.m5.large"}
+    client.create_model(ModelName="theirs", ExecutionRoleArn=f"arn:aws:iam::{ACCOUNT}:role/theirs")
+    client.create_endpoint_config(EndpointConfigName="theirs", ProductionVariants=[variant])
+    client.create_endpoint(EndpointName="theirs", EndpointConfigName="theirs")
+
+    done = deploy(*(() if "--delete" in arguments else ("--name", "theirs")), *arguments)
+
+    assert done.returncode == 2, done.stderr
+    assert "somebody else's and is left alone" in done.stderr
+    assert life.moto.endpoints["theirs"].endpoint_config_name == "theirs"
+    assert list(life.moto.endpoint_configs) == ["theirs"]
 
 
 def test_an_update_keeps_the_scaling_that_is_asked_for_and_ends_the_rest(
