@@ -6,7 +6,7 @@
   python scripts/deploy.py --variant old=runs/dog-breeds-… --variant new=runs/latest       # a port for each
   python scripts/deploy.py --backend aws --model runs/latest --capture 10 --scale-invocations 600
   python scripts/deploy.py --backend aws --variant A=runs/old:9 --variant B=dog-breeds-20261123-101500-ab12:1
-  python scripts/deploy.py --backend aws --model runs/new --canary 10 --rollback-on dog-breeds-5xx
+  python scripts/deploy.py --backend aws --model runs/new --canary 10 --rollback-on ALARM  # monitor.py's
   python scripts/deploy.py --backend aws --name queue --async --scale-backlog 5
   python scripts/deploy.py --backend aws --name many --multi-model s3://bucket/models/
   python scripts/deploy.py --backend aws --delete dog-breeds

@@ -256,7 +256,7 @@ def _variant(variant: Mapping[str, Any], limit: int | None, prices: Prices) -> C
         return _serverless(name, serverless, prices)
     machines = _Machines(
         variant["InstanceType"],
-        limit or variant.get("InitialInstanceCount", 1),
+        max(limit or 0, variant.get("InitialInstanceCount", 1)),  # it may begin with more than the limit
         variant.get("VolumeSizeInGB", 0),
     )
     scaled = " at most" if limit else ""

@@ -136,6 +136,14 @@ def test_an_endpoint_that_is_scaled_costs_as_much_as_its_most_instances(operatio
     assert cost.hourly == 6.0
 
 
+def test_an_endpoint_that_begins_with_more_than_it_is_scaled_to_costs_as_much_as_it_begins_with() -> None:
+    target = {"ResourceId": "endpoint/dogs/variant/A", "MinCapacity": 1, "MaxCapacity": 4}
+
+    (cost,) = costs.of([*endpoint(variant("A", 9)), ("RegisterScalableTarget", target)], TABLE)
+
+    assert cost.hourly == 9.0
+
+
 def test_a_schedule_may_ask_for_more_instances_than_the_load_may() -> None:
     target = {"ResourceId": "endpoint/dogs/variant/A", "MinCapacity": 1, "MaxCapacity": 4}
     at_seven = {
