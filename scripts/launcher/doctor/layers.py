@@ -8,84 +8,40 @@ import re
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
+
+from launcher.doctor import secret_kinds
 
 MAX_FILE = 2**20  # bytes; what is larger is data
 _BLOCK = 2**20
 # What packages of Python bring for their own tests: keys that everybody has.
 _PUBLISHED = re.compile(r"/(site|dist)-packages/(.*/)?tests?/|/python3[^/]*/test/")
-_NAMES_A_SECRET = re.compile(r"SECRET|TOKEN|PASSWORD|PASSWD|PRIVATE_KEY|ACCESS_KEY|API_KEY|CREDENTIAL")
-_ASSIGNMENT = re.compile(r"\b([A-Z][A-Z0-9_]*)=(\S+)")
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of secret: what every one of them has in it, and what one looks like."""
-
-    name: str
-    has: bytes
-    pattern: re.Pattern[bytes]
-
-
-def _kind(name: str, has: str, pattern: str) -> Kind:
-    return Kind(name, has.encode(), re.compile(pattern.encode()))
-
-
-KINDS = (
-    _kind(
-        "a private key", "PRIVATE KEY-----", r"-----BEGIN [A-Z ]*PRIVATE KEY-----\s+[A-Za-z0-9+/=:,\s-]{64}"
-    ),
-    _kind("an AWS access key", "AKIA", r"(?<![A-Z0-9])AKIA(?![A-Z0-9]*EXAMPLE)[A-Z2-7]{16}(?![A-Z0-9])"),
-    _kind("an AWS session's key", "ASIA", r"(?<![A-Z0-9])ASIA(?![A-Z0-9]*EXAMPLE)[A-Z2-7]{16}(?![A-Z0-9])"),
-    _kind(
-        "an AWS secret key",
-        "secret_access_key",
-        r"aws_secret_access_key\s*=\s*(?![A-Za-z0-9/+]*EXAMPLE)[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+])",
-    ),
-    *(
-        _kind("a GitHub token", f"gh{each}_", rf"gh{each}_[A-Za-z0-9]{{36}}(?![A-Za-z0-9])")
-        for each in "pousr"
-    ),
-    _kind("a GitHub token", "github_pat_", r"github_pat_[A-Za-z0-9_]{82}"),
-    _kind("a GitLab token", "glpat-", r"glpat-[A-Za-z0-9_-]{20}"),
-    _kind("a Hugging Face token", "hf_", r"(?<![A-Za-z0-9_])hf_[A-Za-z]{34}(?![A-Za-z0-9])"),
-    _kind("a PyPI token", "pypi-AgEI", r"pypi-AgEI[A-Za-z0-9_-]{50,}"),
-    _kind("an npm token", "npm_", r"(?<![A-Za-z0-9_])npm_[A-Za-z0-9]{36}(?![A-Za-z0-9])"),
-    _kind("a Slack token", "xox", r"xox[abprs]-[0-9]{10,}-[A-Za-z0-9-]{20,}"),
+# Files of settings, whose names say that what is in them is in use; beside .env lie examples of it.
+_SETTINGS = re.compile(
+    r"/(\.env(\.(?!example|sample|template|dist)\w+)?|pip\.conf|\.pypirc|\.npmrc|\.git-credentials|\.git/config"
+    r"|\.condarc|\.s3cfg|\.boto)$"
 )
-
-
-def kinds_in(content: bytes) -> list[str]:
-    """Return the kinds of secrets in a text; what is no text has none."""
-    if b"\0" in content[:8192]:
-        return []
-    found = [kind.name for kind in KINDS if kind.has in content and kind.pattern.search(content)]
-    return list(dict.fromkeys(found))
+_NETRC = re.compile(r"/[._]netrc$")
+_NETRC_PASSWORD = re.compile(r"\bpassword\s+\S")
 
 
 def in_settings(config: Mapping[str, Any], history: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Yield what looks like a secret in variables, labels and the commands that the image was built with."""
     variables = dict(each.partition("=")[::2] for each in config.get("Env") or [])
+    told = []
     for name, value in variables.items():
-        for kind in _kinds_of_setting(name, value):
+        for kind in secret_kinds.kinds_of_value(name, value):
             yield f"{kind} in the variable {name}"
+            told.append(f"{name}={value}")
     for name, value in (config.get("Labels") or {}).items():
-        for kind in kinds_in(value.encode()):
+        for kind in secret_kinds.kinds_in_setting(value):
             yield f"{kind} in the label {name}"
+            told.append(value)
     for step in history:
         command = step.get("CreatedBy") or ""
-        for name, value in _ASSIGNMENT.findall(command):
-            if variables.get(name) != value:  # else it has been told
-                yield from (
-                    f"{kind} in the build's history, as {name}" for kind in _kinds_of_setting(name, value)
-                )
-
-
-def _kinds_of_setting(name: str, value: str) -> list[str]:
-    """A name says as much as a value does, unless it is that of a file's path or of a switch."""
-    named = _NAMES_A_SECRET.search(name.upper()) and len(value) >= 8 and not value.startswith(("/", "$"))
-    return kinds_in(value.encode()) or (["a value of that name"] if named else [])
+        for each in told:
+            command = command.replace(each, "")
+        yield from secret_kinds.told_in(command, "the build's history")
 
 
 def in_files(image: Any) -> Iterator[str]:
@@ -111,8 +67,16 @@ def _in_layer(layer: tarfile.TarFile) -> Iterator[str]:
             if not member.isreg() or member.size > MAX_FILE or _PUBLISHED.search(f"/{member.name}"):
                 continue
             file = layer.extractfile(member)
-            for kind in kinds_in(file.read() if file else b""):
-                yield f"{kind} in /{member.name}"
+            yield from _in_file(f"/{member.name}", file.read() if file else b"")
+
+
+def _in_file(path: str, content: bytes) -> Iterator[str]:
+    if _SETTINGS.search(path):
+        yield from secret_kinds.told_in(content.decode(errors="replace"), path)
+        return
+    yield from (f"{kind} in {path}" for kind in secret_kinds.kinds_in(content))
+    if _NETRC.search(path) and _NETRC_PASSWORD.search(content.decode(errors="replace")):
+        yield f"a password in {path}"
 
 
 class _Pieces(io.RawIOBase):

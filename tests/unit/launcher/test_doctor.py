@@ -24,7 +24,7 @@ from tiny_artifact import write_tiny_artifact
 
 from launcher import backends
 from launcher.account import Account
-from launcher.doctor import catalogue, layers
+from launcher.doctor import catalogue, layers, secret_kinds
 from launcher.doctor.check import Check, NotApplicable, Severity, Unjudged
 from launcher.doctor.examination import examine, exit_code
 from launcher.doctor.examined_machine import Machine
@@ -96,6 +96,11 @@ SECRETS = [
     ("key = " + "AKIA" + "Q3EGRIXT7HDMXLWB", "an AWS access key"),
     ("key = " + "ASIA" + "Q3EGRIXT7HDMXLWB", "an AWS session's key"),
     ("aws_secret_access_key = " + "wJalrXUtnFEMIK7MDENGbPxRfiCYzzzzKEYzzzzz", "an AWS secret key"),
+    ("AWS_SECRET_ACCESS_KEY=" + TEN * 4, "an AWS secret key"),
+    ('"aws_secret_access_key": "' + TEN * 4 + '"', "an AWS secret key"),
+    ('{"SecretAccessKey": "' + TEN * 4 + '"}', "an AWS secret key"),
+    (json.dumps({"type": "service_account", "private_key": KEY}), "a private key"),
+    (json.dumps({"auths": {"ghcr.io": {"auth": "bWU6aHVudGVyMg=="}}}), "a registry's password"),
     *(("gh" + each + "_" + TEN * 3 + "a1B2c3", "a GitHub token") for each in "pousr"),
     ("github_pat" + "_" + TEN * 8 + "a1", "a GitHub token"),
     ("glpat" + "-" + TEN * 2, "a GitLab token"),
@@ -108,12 +113,12 @@ SECRETS = [
 
 @pytest.mark.parametrize(("text", "kind"), SECRETS)
 def test_a_secret_in_a_text_is_known(text: str, kind: str) -> None:
-    assert layers.kinds_in(f"before {text} after".encode()) == [kind]
+    assert secret_kinds.kinds_in(f"before {text} after".encode()) == [kind]
 
 
 def test_each_kind_of_secret_has_an_example() -> None:
-    for kind in layers.KINDS:
-        assert [text for text, _ in SECRETS if kind.has.decode() in text], kind.has
+    for kind in secret_kinds.KINDS:
+        assert [text for text, _ in SECRETS if kind.has.decode() in text.lower()], kind.has
 
 
 @pytest.mark.parametrize(
@@ -127,7 +132,7 @@ def test_each_kind_of_secret_has_an_example() -> None:
     ],
 )
 def test_what_only_looks_like_one_is_none(text: str) -> None:
-    assert layers.kinds_in(text.encode()) == []
+    assert secret_kinds.kinds_in(text.encode()) == []
 
 
 def test_variables_labels_and_the_builds_history_are_looked_at() -> None:
@@ -141,6 +146,50 @@ def test_variables_labels_and_the_builds_history_are_looked_at() -> None:
         "a value of that name in the variable DB_PASSWORD",
         "a GitHub token in the label note",
         "a value of that name in the build's history, as API_KEY",
+    ]
+
+
+GITHUB = "ghp" + "_" + TEN * 3 + "a1B2c3"
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (
+            f"RUN pip install git+https://{GITHUB}@github.com/me/mine",
+            ["a GitHub token in the build's history"],
+        ),
+        (
+            "RUN |1 PIP_INDEX_URL=https://me:hunter2@pypi.example/simple /bin/sh -c pip install mine",
+            ["a password in an address in the build's history, as PIP_INDEX_URL"],
+        ),
+        ("ENV DB_PASS=hunter2", ["a value of that name in the build's history, as DB_PASS"]),
+        (
+            "|1 npm_token=0123456789 /bin/sh -c npm ci",
+            ["a value of that name in the build's history, as npm_token"],
+        ),
+        ("RUN deploy --db-password='pw'", ["a value of that name in the build's history, as db-password"]),
+        ("ENV apiKey=0123456789", ["a value of that name in the build's history, as apiKey"]),
+        ("ENV TOKENIZER_NAME=bert-base-uncased", []),
+        ("ENV MAX_TOKENS=1000000000", []),
+        ("ENV TOKEN_ENDPOINT=https://login.example/token", []),
+        ("ENV GPG_KEY=A035C8C19219BA821ECEA86B64E628F8D684696D", []),
+        ("ENV MYSQL_ALLOW_EMPTY_PASSWORD=yes BYPASS=everything PWD=/app", []),
+        (
+            "RUN --mount=type=secret,id=token TOKEN=$(cat /run/secrets/token) pip install https://me:$TOKEN@host/",
+            [],
+        ),
+    ],
+)
+def test_of_the_builds_history_the_whole_command_is_read(command: str, says: list[str]) -> None:
+    assert list(layers.in_settings({}, [{"CreatedBy": command}])) == says
+
+
+def test_a_secret_variable_is_told_once() -> None:
+    history = [{"CreatedBy": "ENV DB_PASS=correct horse"}]
+
+    assert list(layers.in_settings({"Env": ["DB_PASS=correct horse"]}, history)) == [
+        "a value of that name in the variable DB_PASS"
     ]
 
 
@@ -175,6 +224,24 @@ def test_a_secret_of_any_layer_counts_but_not_a_packages_own_test_key(layout: st
     })  # fmt: skip
 
     assert list(layers.in_files(image)) == ["a private key in /root/.ssh/id_rsa (layer 1)"]
+
+
+def test_files_of_settings_are_read_as_such_and_examples_of_them_are_not() -> None:
+    image = Saved("{}/layer.tar", {
+        "app/.env": "DEBUG=1\nDB_PASSWORD='hunter2'\n",
+        "app/.env.example": "DB_PASSWORD=change-me",
+        "etc/pip.conf": "[global]\nindex-url = https://me:hunter2@pypi.example/simple",
+        "root/.netrc": "machine github.com login me password hunter2",
+        "root/.npmrc": "//registry.npmjs.org/:_authToken=0123456789",
+        "usr/share/doc/urls.txt": "write https://user:password@host/",
+    })  # fmt: skip
+
+    assert list(layers.in_files(image)) == [
+        "a value of that name in /app/.env, as DB_PASSWORD (layer 1)",
+        "a password in an address in /etc/pip.conf, as index-url (layer 1)",
+        "a password in /root/.netrc (layer 1)",
+        "a value of that name in /root/.npmrc, as _authToken (layer 1)",
+    ]
 
 
 def test_the_pickled_array_is_one_for_numpy_and_makes_the_file(tmp_path: Path) -> None:
