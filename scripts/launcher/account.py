@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import boto3
+from botocore.exceptions import UnknownRegionError
 
 from launcher import aws, revision
 from launcher.errors import SettingsError
@@ -59,8 +60,13 @@ class Account:
 
     @cached_property
     def partition(self) -> str:
-        """The second part of every ARN: aws, or aws-cn in China."""
-        return boto3.Session().get_partition_for_region(self.region)
+        """The second part of every ARN: aws, or aws-cn in China; raises SettingsError for no region."""
+        try:
+            return boto3.Session().get_partition_for_region(self.region)
+        except UnknownRegionError:
+            raise SettingsError(
+                f"AWS has no region {self.region!r}: say another in AWS_REGION, or as region in the settings"
+            ) from None
 
     @property
     def bucket(self) -> str:

@@ -96,6 +96,13 @@ def test_other_partitions_have_their_own_names() -> None:
     assert account.image("train").startswith("123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/")
 
 
+def test_a_region_that_does_not_exist_is_named() -> None:
+    account = Account(Settings(account="123456789012", region="moon-1"))
+
+    with pytest.raises(SettingsError, match="AWS has no region 'moon-1'"):
+        assert account.role
+
+
 def test_without_credentials_an_account_is_made_up_only_where_that_is_said(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
