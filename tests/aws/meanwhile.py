@@ -31,6 +31,12 @@ def a_trial(cloud: Cloud) -> None:
     }
 
 
+def answering(cloud: Cloud, *names: str) -> None:
+    """Answer for endpoints, or variants of them, until this process ends."""
+    for name in names:
+        cloud.endpoints[name] = SmallEndpoint().__enter__().url
+
+
 def serving(cloud: Cloud) -> None:
     """Let every variant of an endpoint that is made answer, until this process ends."""
     otherwise = cloud.replies["sagemaker:CreateEndpoint"]
@@ -38,8 +44,7 @@ def serving(cloud: Cloud) -> None:
     def create(call: Call) -> Answer | None:
         name, config = (call.parameters[key] for key in ("EndpointName", "EndpointConfigName"))
         made = boto3.client("sagemaker").describe_endpoint_config(EndpointConfigName=config)
-        for variant in made["ProductionVariants"]:
-            cloud.endpoints[f"{name}/{variant['VariantName']}"] = SmallEndpoint().__enter__().url
+        answering(cloud, *(f"{name}/{variant['VariantName']}" for variant in made["ProductionVariants"]))
         return otherwise(call)
 
     cloud.replies["sagemaker:CreateEndpoint"] = create

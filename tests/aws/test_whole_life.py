@@ -22,7 +22,7 @@ import pytest
 import real_registry
 from cloud import Answer, Call, Cloud
 from endpoint_life import EndpointLife
-from meanwhile import MODEL, a_trial, jobs_that_leave, serving
+from meanwhile import MODEL, a_trial, answering, jobs_that_leave
 from project_things import BUCKET, much_that_runs
 from tiny_artifact import write_explainable_artifact
 
@@ -69,12 +69,12 @@ def a_job_that_was_billed(cloud: Cloud) -> None:
 def an_endpoint(cloud: Cloud) -> None:
     """Moto updates no endpoints, and what it has answers nothing."""
     EndpointLife(cloud, "eu-central-1")
-    serving(cloud, "dog-breeds", "queue")
+    answering(cloud, "dog-breeds", "queue")
 
 
 def two_variants(cloud: Cloud) -> None:
     """Both of them answer."""
-    serving(cloud, "dog-breeds/A", "dog-breeds/B")
+    answering(cloud, "dog-breeds/A", "dog-breeds/B")
 
 
 def drift(_: Cloud) -> None:
