@@ -19,7 +19,7 @@ import argparse
 import sys
 
 from launcher import arguments as command
-from launcher import command_line, training, training_arguments
+from launcher import command_line, plain_text, training, training_arguments
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -38,7 +38,7 @@ def main() -> int:
     elif arguments.stop:
         training.stop(arguments, command_line.tell)
     else:
-        print("\n".join(training.run(arguments, command_line.tell).lines()))
+        print(plain_text.lines("\n".join(training.run(arguments, command_line.tell).lines())))
     return 0
 
 

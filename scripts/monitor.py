@@ -17,15 +17,25 @@ import webbrowser
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
-from launcher import alarms, aws, captured, command_line, dashboard, drift, job_output, log_queries
+from launcher import (
+    alarms,
+    aws,
+    captured,
+    command_line,
+    dashboard,
+    drift,
+    job_output,
+    log_queries,
+    plain_text,
+)
 from launcher import arguments as command
 from launcher.account import Account
 from launcher.calls import Call
 from launcher.command_line import tell
 from launcher.errors import SettingsError
+from launcher.plain_text import cell
 from launcher.s3 import Prefix
 
 DRIFTED = 3
@@ -154,8 +164,8 @@ def show_log(account: Account, endpoint: str, arguments: argparse.Namespace) -> 
         return 0
     table = Table(*rows[0])
     for row in rows:
-        table.add_row(*(row.get(column.header, "") for column in table.columns))  # type: ignore[call-overload]
-    Console().print(table)
+        table.add_row(*(cell(row.get(name, "")) for name in rows[0]))
+    command_line.page().print(table)
     return 0
 
 
@@ -174,7 +184,7 @@ def show_drift(account: Account, endpoint: str, arguments: argparse.Namespace) -
         tell(
             f"{found.unknown:,} predictions are of no class of {arguments.training}: is it this model's job?"
         )
-    print(found)
+    print(plain_text.lines(found))
     if found.predictions:
         drift.plot(found, arguments.plot)
         print(arguments.plot)

@@ -16,12 +16,14 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import track
 
+from launcher import plain_text
 from launcher.datasets import DatasetError
 from launcher.errors import SettingsError, WorkFailed, WorkStopped
 
 Item = TypeVar("Item")
 # What a person can mend: no room, no permission, a read-only disk.
 PLACE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+PAGE_COLUMNS = 120  # of a table that no terminal shows
 # What a script says in front of the reason, and its exit code.
 ENDINGS: dict[type[Exception], tuple[str, int]] = {
     SettingsError: ("error", 2),
@@ -87,9 +89,14 @@ def _leave_no_more() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+def page() -> Console:
+    """Return stdout for tables, as wide as its terminal; where it has none they are not cut to fit one."""
+    return Console(width=None if sys.stdout.isatty() else PAGE_COLUMNS)
+
+
 def tell(line: str) -> None:
-    """Write one line to stderr at once: a log line, or which backend was chosen."""
-    print(line, file=sys.stderr, flush=True)
+    """Write a line, or some, to stderr at once: a log's, why AWS refuses, which backend was chosen."""
+    print(plain_text.lines(line), file=sys.stderr, flush=True)
 
 
 def progress(steps: Iterable[Item], *, total: int, what: str) -> Iterator[Item]:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from launcher import plain_text
 from launcher.endpoint import Client
 from launcher.predictions import Prediction
 
@@ -127,7 +128,9 @@ def _median(values: Sequence[float]) -> float:
 
 def show(found: Result, form: str) -> None:
     """Print a result, in words or as JSON."""
-    print(json.dumps(asdict(found), indent=1) if form == "json" else "\n".join(lines(found)))
+    print(
+        json.dumps(asdict(found), indent=1) if form == "json" else plain_text.lines("\n".join(lines(found)))
+    )
 
 
 def lines(found: Result) -> Iterator[str]:

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from launcher import command_line, endpoint_requests, evaluation, jobs
+from launcher import command_line, endpoint_requests, evaluation, jobs, plain_text
 from launcher.backends import Backend
 from launcher.endpoint import EndpointClient
 from launcher.errors import WorkFailed
 from launcher.evaluation import Accuracy
 from launcher.jobs import FinishedJob
+from launcher.plain_text import cell
 from launcher.predictions import Prediction, add_ranking
 from launcher.requests import Request
 from launcher.workloads import OnLine
@@ -60,6 +60,10 @@ def run(
     `on_line` gets the training job's log; the endpoint's, a line for each picture, goes to the job's folder.
     """
     console = Console()
+
+    def tell(text: str) -> None:
+        console.print(plain_text.lines(text), soft_wrap=True, markup=False, emoji=False)
+
     classes = evaluation.split_files(data / "test")
     with stages.time("train"):
         job = backend.train(training, runs, on_line)
@@ -78,9 +82,9 @@ def run(
     readable = {file: name for file, name in classes.items() if not answers[file].error}
     chosen = {file: classes[file] for file in evaluation.choose(readable, examples, seed)}
     console.print(example_table(chosen, answers, artifact))
-    console.print(origin(backend.name, data, artifact), soft_wrap=True)
+    tell(origin(backend.name, data, artifact))
     measured = evaluation.accuracy(answers, classes)
-    console.print(accuracy_lines(measured, job), soft_wrap=True)
+    tell(accuracy_lines(measured, job))
     console.print(stage_table(stages))
     check(measured, job)
 
@@ -114,8 +118,8 @@ def origin(backend: str, data: Path, artifact: dict[str, Any]) -> str:
     backbones = ", ".join(f"{entry['name']} (weights: {entry['weights']})" for entry in artifact["backbones"])
     return (
         f"backend   {backend}\n"
-        f"data      {escape(str(data))}: {kind}, {len(artifact['classes'])} classes\n"
-        f"backbone  {escape(backbones)}"
+        f"data      {data}: {kind}, {len(artifact['classes'])} classes\n"
+        f"backbone  {backbones}"
     )
 
 
@@ -127,8 +131,8 @@ def accuracy_lines(measured: Accuracy, job: FinishedJob) -> str:
         lines.append(f"          the training job measured {own:.2%}, {abs(own - measured.share):.2%} apart")
     if measured.unreadable:
         lines.append(f"          {len(measured.unreadable)} unreadable files left out:")
-        lines += [f"            {escape(f'{each.file}: {each.error}')}" for each in measured.unreadable]
-    lines.append(f"model     {escape(str(job.archive))}")
+        lines += [f"            {each.file}: {each.error}" for each in measured.unreadable]
+    lines.append(f"model     {job.archive}")
     return "\n".join(lines)
 
 
@@ -138,7 +142,7 @@ def stage_table(stages: Stages) -> Table:
     table.columns[0].footer, table.columns[1].footer = "all", f"{sum(stages.seconds.values()):.1f}"
     table.columns[1].justify = "right"
     for name, seconds in stages.seconds.items():
-        table.add_row(escape(name), f"{seconds:.1f}")
+        table.add_row(cell(name), f"{seconds:.1f}")
     return table
 
 

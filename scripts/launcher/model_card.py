@@ -14,6 +14,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
+from launcher import plain_text
 from launcher.artifact import Artifact, ClassScore
 from trainer.metrics import METRICS
 
@@ -65,22 +66,16 @@ def _figures(artifact: Artifact) -> Iterator[tuple[str, str, str]]:
 # ── what the template writes ──────────────────────────────────────────────────────────────────────────
 
 
-def _line(value: object) -> str:
-    """Return a value as one line that can be seen: of control characters and their like a mark is left."""
-    line = " ".join(str(value).split())
-    return "".join(each if each.isprintable() else "\ufffd" for each in line)
-
-
 def _text(value: object) -> object:
     """Escape all that Markdown or HTML would take for more than text."""
     if isinstance(value, Markup):
         return value
-    return _SPECIAL.sub(r"\\\g<0>", _line(value)).translate(_ENTITIES)
+    return _SPECIAL.sub(r"\\\g<0>", plain_text.line(value)).translate(_ENTITIES)
 
 
 def _quoted(value: object) -> Markup:
     """Return a string of YAML, which JSON's are as well."""
-    return Markup(json.dumps(_line(value), ensure_ascii=False))  # noqa: S704 - for the head, which is no HTML
+    return Markup(json.dumps(plain_text.line(value), ensure_ascii=False))  # noqa: S704 - for the head, which is no HTML
 
 
 def _percent(value: float) -> str:

@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass
 from typing import TextIO
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+
+from launcher.plain_text import cell
 
 FORMATS = ("table", "json", "csv")
 
@@ -95,7 +96,7 @@ def _table(predictions: Sequence[Prediction], top_k: int) -> Table:
         table.add_section()
         cells = [prediction.file, *[prediction.variant] * variants]
         if prediction.error:
-            table.add_row(*map(escape, cells), f"[red]{escape(prediction.error)}[/red]", "")
+            table.add_row(*map(cell, cells), cell(prediction.error, "red"), "")
         add_ranking(table, cells, prediction, top_k)
     return table
 
@@ -103,5 +104,5 @@ def _table(predictions: Sequence[Prediction], top_k: int) -> Table:
 def add_ranking(table: Table, cells: Sequence[str], prediction: Prediction, top_k: int) -> None:
     """Add a row for each of the best classes to a table; `cells` stand before the first one only."""
     for ranked in prediction.top[:top_k]:
-        table.add_row(*map(escape, cells), escape(ranked.label), f"{ranked.probability:.1%}")
+        table.add_row(*map(cell, cells), cell(ranked.label), f"{ranked.probability:.1%}")
         cells = [""] * len(cells)

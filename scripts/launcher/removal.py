@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from launcher import arguments
+from launcher import arguments, plain_text
 from launcher.account import Account
 from launcher.command_line import tell
 from launcher.errors import SettingsError, WorkFailed
@@ -42,7 +42,7 @@ def carry_out(account: Account, find: Callable[[], list[Thing]], *, dry_run: boo
         return _show(find())
     left = Removal(account, find).run()
     for each in left:
-        print(f"left: {each.thing}: {each.reason}")
+        print(plain_text.lines(f"left: {each.thing}: {each.reason}"))
     if not left:
         print(f"nothing is left in account {account.id}, {account.region}")
     return 1 if left else 0

@@ -13,19 +13,15 @@ Called at the end of a search, wherever it ran, and when one on this machine is 
 
 import json
 import shutil
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console
-
-from launcher import search_space, trials, tuning_report, tuning_request, tuning_view
+from launcher import command_line, search_space, trials, tuning_report, tuning_request, tuning_view
 from launcher.errors import SettingsError, WorkFailed
 from launcher.requests import Request
 from launcher.trials import Trial
 
-_PAGE = 120  # columns of a table that no terminal shows
 REQUEST, TRIALS, BEST, REPORT = "request.json", "trials.csv", "best.json", "report.html"
 
 
@@ -71,7 +67,7 @@ def write_request(folder: Path, request: Request) -> None:
 
 def conclude(folder: Path, request: Request, found: Sequence[Trial]) -> None:
     """Write everything, print the table and where the best is; raises WorkFailed when no trial succeeded."""
-    Console(width=None if sys.stdout.isatty() else _PAGE).print(tuning_view.table(request, found))
+    command_line.page().print(tuning_view.table(request, found))
     best = write(folder, request, found)
     if best is None:
         reasons = sorted({trial.failure for trial in found if trial.failure})

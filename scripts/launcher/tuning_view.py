@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 from launcher import search_space, trials, tuning_request
+from launcher.plain_text import cell
 from launcher.requests import Request
 from launcher.trials import Trial
 
@@ -31,7 +32,7 @@ def table(request: Request, found: Sequence[Trial]) -> Table:
         values = [trials.shown(trial.values[name]) if name in trial.values else "" for name in names]
         cost = ["" if trial.cost is None else f"${trial.cost:.2f}"] * costs
         cells = [str(number), trial.status, *values, _objective(trial), f"{trial.seconds / 60:.1f}", *cost]
-        grid.add_row(*cells, style="bold green" if trial is best else _STYLES.get(trial.status))
+        grid.add_row(*map(cell, cells), style="bold green" if trial is best else _STYLES.get(trial.status))
     return grid
 
 

@@ -6,8 +6,9 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.markup import escape
 from rich.status import Status
+
+from launcher.plain_text import cell
 
 FIRST_SECONDS, LONGEST_SECONDS = 0.5, 15.0  # what is over soon is seen soon
 
@@ -53,4 +54,4 @@ class Waiting:
     def update(self, line: str) -> None:
         """Move the line of a terminal; elsewhere nothing is said."""
         if self._status:
-            self._status.update(escape(line))
+            self._status.update(cell(line))

@@ -1,52 +1,58 @@
-"""What was found, for people and for programs. Called by `doctor.py`."""
+"""What was found, for people and for programs. Called by `doctor.py`.
+
+Much of it is the words of an image, an archive or a file's name that nobody has judged yet: none of it
+reaches a terminal as it is.
+"""
 
 import json
 from collections.abc import Sequence
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from launcher import plain_text
+from launcher.command_line import page
 from launcher.doctor.check import Severity
 from launcher.doctor.examination import Result, exit_code
+from launcher.plain_text import cell
 
 _COLOURS = {Severity.NOTE: "cyan", Severity.WARNING: "yellow", Severity.ERROR: "red"}
 
 
 def show(results: Sequence[Result], subject: str) -> None:
     """Print a table of the findings, the worst first, then what was not checked and why."""
-    console = Console()
     if found := sorted((each for each in results if each.found), key=lambda each: -each.severity):
-        console.print(_table(found, subject))
+        page().print(_table(found, subject))
     for result in results:
         if result.fixed:
-            console.print(f"{result.name}: {escape(result.fixed)}")
+            _say(f"{result.name}: {result.fixed}")
         if result.unjudged:
-            console.print(f"{result.name}: could not be judged: {escape(result.unjudged)}", soft_wrap=True)
+            _say(f"{result.name}: could not be judged: {result.unjudged}")
     if skipped := [f"{each.name} ({each.skipped})" for each in results if each.skipped]:
-        console.print(f"nothing to check: {escape(', '.join(skipped))}", soft_wrap=True)
+        _say(f"nothing to check: {', '.join(skipped)}")
     fine = sum(not (each.found or each.skipped or each.unjudged) for each in results)
-    console.print(f"{escape(subject)}: {fine} of {len(results)} checks found nothing", soft_wrap=True)
+    _say(f"{subject}: {fine} of {len(results)} checks found nothing")
+
+
+def _say(text: str) -> None:
+    page().print(plain_text.lines(text), soft_wrap=True, markup=False, emoji=False)
 
 
 def _table(found: Sequence[Result], subject: str) -> Table:
-    table = Table(
-        "", "check", "found", "what to do", title=escape(subject), title_justify="left", show_lines=True
-    )
+    table = Table(title=cell(subject), title_justify="left", show_lines=True)
+    for name in ("", "check", "found", "what to do"):
+        table.add_column(name, overflow="fold")
     for result in found:
-        colour = _COLOURS[result.severity]
         table.add_row(
-            f"[{colour}]{result.severity.name.lower()}[/]",
+            Text(result.severity.name.lower(), _COLOURS[result.severity]),
             result.name,
-            escape("\n".join(result.found)),
-            f"{escape(result.remedy)}\n[dim]{result.source}[/]",
+            cell("\n".join(result.found)),
+            Text.assemble(result.remedy, "\n", (result.source, "dim")),
         )
     return table
 
 
 def as_json(results: Sequence[Result], subject: str) -> str:
-    """Return all results, the findings with what to do."""
+    """Return all results, the findings with what to do; in ASCII, so that a terminal may have it, too."""
     checks = [vars(result) | {"severity": result.severity.name.lower()} for result in results]
-    return json.dumps(
-        {"subject": subject, "exit_code": exit_code(results), "checks": checks}, indent=2, ensure_ascii=False
-    )
+    return json.dumps({"subject": subject, "exit_code": exit_code(results), "checks": checks}, indent=2)
