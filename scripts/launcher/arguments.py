@@ -17,6 +17,7 @@ from launcher import (
     costs,
     datasets,
     debugging,
+    hyperparameter_check,
     jobs,
     prices,
     requests,
@@ -155,7 +156,8 @@ def add_training(
         image_flag,
         dest="train_image",
         metavar="IMAGE",
-        help=f"what to train in (default: {requests.TRAINING_IMAGE}; on AWS the settings')",
+        help=f"what to train in: a build of this project (default: {requests.TRAINING_IMAGE}; on AWS the "
+        "settings')",
     )
     to.add_argument(
         "--output", type=Path, default=Path("runs"), help="the folder of all jobs", metavar="FOLDER"
@@ -263,13 +265,18 @@ def add_serving(to: argparse.ArgumentParser, *, image_flag: str = "--image") -> 
 
 
 def hyperparameters(arguments: argparse.Namespace) -> dict[str, Json]:
-    """Return what was given: the file's, over them the flags', over them those of --set."""
+    """Return what was given: the file's, over them the flags', over them those of --set.
+
+    Raises SettingsError for what the trainer would refuse.
+    """
     values: dict[str, Json] = {}
     if arguments.hyperparameters:
         values |= read_object(arguments.hyperparameters, "hyperparameters")
     flags = {name: getattr(arguments, name.replace("-", "_")) for name in FLAGS}
     given = {name: text for name, text in flags.items() if text is not None} | dict(arguments.set)
-    return values | {name: requests.number_or_text(text) for name, text in given.items()}
+    values |= {name: requests.number_or_text(text) for name, text in given.items()}
+    hyperparameter_check.check(requests.encode_hyperparameters(values), arguments.train_image)
+    return values
 
 
 def read_object(file: Path, what: str) -> dict[str, Any]:
@@ -288,6 +295,7 @@ def training_request(arguments: argparse.Namespace, **changes: Any) -> Request:
 
     Raises SettingsError, or DatasetError for pictures on this machine that cannot be trained on.
     """
+    values = hyperparameters(arguments)
     if isinstance(arguments.data, Path):
         datasets.read_image_folder(arguments.data)
     channels = {"training": arguments.data, "pretrained": arguments.pretrained}
@@ -302,7 +310,7 @@ def training_request(arguments: argparse.Namespace, **changes: Any) -> Request:
         "name": arguments.job_name or jobs.new_name(),
         "image": arguments.train_image or requests.TRAINING_IMAGE,
         "channels": {name: _place(str(place)) for name, place in channels.items() if place},
-        "hyperparameters": hyperparameters(arguments),
+        "hyperparameters": values,
         "metric_definitions": metric_definitions(),
         "output_uri": arguments.output.resolve().as_uri(),
         **{name: value for name, value in given.items() if value is not None},

@@ -102,7 +102,7 @@ class Training(Section):
     volume_gb: PositiveInt = 50
     input_mode: Literal["File", "FastFile"] = "File"
     spot: bool = True
-    max_runtime_seconds: PositiveInt = 86_400
+    max_runtime_seconds: int = Field(default=86_400, ge=1, le=2_419_200)  # the platform's 28 days
     max_wait_seconds: PositiveInt = 172_800
     warm_pool_seconds: int = Field(default=0, ge=0, le=3_600)
 
@@ -145,7 +145,7 @@ class Explain(Section):
     """What a Clarify job runs on, and how closely it looks."""
 
     instance_type: InstanceType = "ml.m5.xlarge"
-    max_runtime_seconds: PositiveInt = 7_200
+    max_runtime_seconds: int = Field(default=7_200, ge=1, le=777_600)  # the platform's 9 days
     samples: PositiveInt = 500
     segments: PositiveInt = 20
 

@@ -58,6 +58,7 @@ def request_of(given: argparse.Namespace) -> Request:
     On AWS its checkpoints are kept in the bucket, so that a spot instance can be taken away, and a stopped
     job continued. Raises SettingsError, or DatasetError for pictures here that cannot be trained on.
     """
+    arguments.hyperparameters(given)  # what is wrong with them is said before an account is asked for
     if given.backend != AWS:
         debugger = arguments.debugging_request(given, given.output.resolve().as_uri())
         return arguments.training_request(given, **debugger)

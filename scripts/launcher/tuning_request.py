@@ -10,13 +10,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from launcher import requests, search_space, trials
+from launcher import hyperparameter_check, requests, search_space
 from launcher.errors import SettingsError
 from launcher.requests import Request
 from launcher.search import Range, Search
 from launcher.search_space import Choices, Interval
-from trainer import config
-from trainer.failures import UsageError
 
 OPERATION = "CreateHyperParameterTuningJob"
 PROGRAM = {"SAGEMAKER_PROGRAM": "hpo.py"}  # what a trial runs; the image's own default is train_model.py
@@ -234,7 +232,7 @@ def _range_faults(request: Request) -> Iterator[str]:
     names = [each.name for each in ranges]
     for name in sorted({name for name in names if names.count(name) > 1 or name in static}):
         yield f"{name} stands there twice"
-    yield from _value_faults(static)
+    yield from hyperparameter_check.faults(static)
     for each in ranges:
         faults = _interval_faults(each) if isinstance(each, Interval) else _choice_faults(each)
         yield from dict.fromkeys(faults)
@@ -251,25 +249,11 @@ def _interval_faults(interval: Interval) -> Iterator[str]:
         yield f"{name}: a reverse logarithmic range is continuous, from 0 and below 1"
     ends = [low, high] if interval.integer else [low, low + (high - low) / 3, high]
     for end in ends:
-        yield from _value_faults({name: str(end)})
+        yield from hyperparameter_check.faults({name: str(end)})
 
 
 def _choice_faults(choices: Choices) -> Iterator[str]:
     if len(set(choices.values)) < len(choices.values):
         yield f"{choices.name} lists a value twice"
     for value in choices.values:
-        yield from _value_faults({choices.name: value})
-
-
-def _value_faults(values: Mapping[str, str]) -> Iterator[str]:
-    """Ask the trainer whether it would take these hyperparameters."""
-    try:
-        config.from_strings({name: _decoded(text) for name, text in values.items()})
-    except UsageError as error:
-        yield str(error)
-
-
-def _decoded(text: str) -> str:
-    """Read a value as the toolkit does, and leave it a text."""
-    value = trials.decoded(text)
-    return value if isinstance(value, str) else text
+        yield from hyperparameter_check.faults({choices.name: value})

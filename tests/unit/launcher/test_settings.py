@@ -51,6 +51,7 @@ def test_every_key_says_what_it_is_for() -> None:
     [
         ("[training]\nvolume-gb = 0", "training.volume-gb: Input should be greater than 0"),
         ('[training]\nvolume-gb = "50"', "training.volume-gb: Input should be a valid integer"),
+        ("[explain]\nmax-runtime-seconds = 777601", "max-runtime-seconds: Input should be less than or"),
         ("[training]\nvolumes = 1", "training.volumes: Extra inputs are not permitted"),
         ('project = "Dogs"', "project: String should match pattern"),
         ('account = "12"', "account: String should match pattern"),
