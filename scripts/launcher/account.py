@@ -23,21 +23,45 @@ UNKNOWN = "000000000000"  # an account in a --dry-run without credentials
 class Account:
     """Where a project's bucket, role, images and jobs are."""
 
-    def __init__(self, settings: Settings, *, guess: Callable[[str], None] | None = None) -> None:
-        """With `guess` a missing account is made up and that is said, instead of a SettingsError."""
+    def __init__(
+        self, settings: Settings, *, guess: Callable[[str], None] | None = None, foreign: bool = False
+    ) -> None:
+        """With `guess` a missing account is made up and that is said, instead of a SettingsError.
+
+        Only of a `foreign` account, such as a registry's, may the credentials be another's.
+        """
         self.settings = settings
         self._guess = guess
+        self._foreign = foreign
         self._clients: dict[str, Any] = {}
 
     def with_settings(self, settings: Settings) -> "Account":
         """Return the same account with other settings, such as those that the command line changes."""
-        return Account(settings, guess=self._guess)
+        return Account(settings, guess=self._guess, foreign=self._foreign)
 
     def client(self, service: str) -> Any:
-        """Return the client of a service in the project's region; threads may share it."""
+        """Return the client of a service in the project's region; threads may share it.
+
+        Raises SettingsError where the credentials are of another account than the settings: see `must_be`.
+        """
         if service not in self._clients:
+            if self.settings.account and self._guess is None and not self._foreign:
+                self.must_be(self._of_credentials)
             self._clients[service] = aws.client(service, region=self.region)
         return self._clients[service]
+
+    def must_be(self, found: str) -> None:
+        """Raise SettingsError where credentials are of another account: half of the work would be in each."""
+        if self.settings.account not in {"", found}:
+            raise SettingsError(
+                f"the credentials are of account {found}, and the settings name {self.settings.account}: "
+                "take a profile of that account (AWS_PROFILE), or leave account empty in the settings"
+            )
+
+    @cached_property
+    def _of_credentials(self) -> str:
+        with aws.explained():
+            return str(aws.client("sts", region=self.region).get_caller_identity()["Account"])
 
     @cached_property
     def region(self) -> str:
@@ -50,8 +74,7 @@ class Account:
         if self.settings.account:
             return self.settings.account
         try:
-            with aws.explained():
-                return str(self.client("sts").get_caller_identity()["Account"])
+            return self._of_credentials
         except SettingsError as error:
             if self._guess is None:
                 raise

@@ -71,7 +71,7 @@ def closed_ecr(name: str, account: Account) -> EcrRegistry:
     host, _, path = name.strip("/").partition("/")
     if match := HOST.fullmatch(host):
         place = {"account": match["account"], "region": match["region"]}
-        account = account.with_settings(account.settings.model_copy(update=place))
+        account = Account(account.settings.model_copy(update=place), foreign=True)
     return EcrRegistry(host, path, account=account)
 
 

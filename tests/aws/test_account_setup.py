@@ -123,6 +123,22 @@ def test_a_bucket_of_another_account_has_its_name(cloud: Cloud) -> None:
     assert "is another account's" in refused.stderr
 
 
+@pytest.mark.parametrize(
+    "asked", ["setup_account", "setup_account --delete", "teardown --yes", "deploy --backend aws --delete all"]
+)
+def test_credentials_of_another_account_than_the_settings_touch_neither(
+    cloud: Cloud, tmp_path: Path, asked: str
+) -> None:
+    name, *arguments = asked.split()
+    settings = written(tmp_path, 'account = "210987654321"\n')
+
+    refused = script.run(name, *arguments, "--settings", str(settings))
+
+    assert refused.returncode == 2
+    assert "are of account 123456789012, and the settings name 210987654321" in refused.stderr
+    assert set(cloud.actions) == {"sts:GetCallerIdentity"}
+
+
 def test_a_key_and_a_role_of_the_settings_are_used(cloud: Cloud, tmp_path: Path) -> None:
     role = "arn:aws:iam::123456789012:role/given"
     settings = written(

@@ -2,6 +2,7 @@
 
 import json
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import boto3
@@ -31,9 +32,9 @@ def quotas(training: float, endpoint: float) -> list[dict[str, object]]:
     return [{"QuotaName": name, "Value": value} for name, value in found.items()]
 
 
-def about_aws() -> dict[str, list[str]]:
+def about_aws(*arguments: str) -> dict[str, list[str]]:
     """Return what is found of the account, by check; what could not be judged counts."""
-    done = script.run("doctor", "--environment", "--json")
+    done = script.run("doctor", "--environment", "--json", *arguments)
     checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
     said = {
         name: [*checks[name]["found"], *filter(None, (checks[name]["unjudged"], checks[name]["skipped"]))]
@@ -78,7 +79,18 @@ def test_credentials_that_have_expired_are_a_finding_and_skip_what_needs_them(cl
     said = about_aws()
 
     assert set(said) == {"credentials", "role", "quotas"}
-    assert said["role"] == ["AWS does not know who asks"]
+    assert said["role"] == ["AWS does not know who asks, or as another account's"]
+
+
+def test_credentials_of_another_account_are_a_finding(cloud: Cloud, tmp_path: Path) -> None:
+    settings = tmp_path / "settings.toml"
+    settings.write_text('account = "210987654321"\n')
+
+    said = about_aws("--settings", str(settings))
+
+    assert set(said) == {"credentials", "role", "quotas"}
+    assert "the settings name 210987654321" in said["credentials"][0]
+    assert "iam:GetRole" not in cloud.actions
 
 
 def test_a_clock_for_which_aws_refuses_the_signature_is_found(

@@ -122,10 +122,14 @@ def test_a_repository_that_is_somebodys_is_pushed_to_and_left_as_it_is(engine: d
     assert there["imageTagMutability"] == "MUTABLE"
 
 
-def test_a_host_names_its_own_account_and_region(cloud: Cloud, engine: docker.DockerClient) -> None:
+def test_a_host_names_its_own_account_and_region(
+    cloud: Cloud, engine: docker.DockerClient, tmp_path: Path
+) -> None:
+    other = settings(tmp_path, 'account = "123123123123"\n')
     cloud.replies["ecr:GetAuthorizationToken"] = lambda _: Answer({"__type": "AccessDeniedException"}, 400)
     with real_registry.small_image(engine, "push-ecr", "four") as image:
-        refused = push(image, "--tag", "1", "--registry", "210987654321.dkr.ecr.us-west-2.amazonaws.com")
+        host = "210987654321.dkr.ecr.us-west-2.amazonaws.com"
+        refused = push(image, "--tag", "1", "--registry", host, "--settings", other)
 
     assert refused.returncode == 2
     assert "may not do GetAuthorizationToken" in refused.stderr

@@ -28,11 +28,12 @@ class Machine:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """AWS's answer to who asks; raises SettingsError or WorkFailed."""
+        """AWS's answer to who asks; raises SettingsError, also for another account's, or WorkFailed."""
         with aws.explained():
             if isinstance(self._answer, ClientError):
                 raise self._answer
-            return self._answer
+        self.account.must_be(self._answer["Account"])
+        return self._answer
 
     @cached_property
     def _answer(self) -> dict[str, Any] | ClientError:
@@ -53,12 +54,12 @@ class Machine:
             raise NotApplicable("no region is known") from None
 
     def must_have_identity(self) -> None:
-        """Raise NotApplicable where AWS does not know who asks."""
+        """Raise NotApplicable where AWS does not know who asks, or as another account's."""
         self.must_have_region()
         try:
             self.identity  # noqa: B018 - it is asked for
         except (SettingsError, WorkFailed):
-            raise NotApplicable("AWS does not know who asks") from None
+            raise NotApplicable("AWS does not know who asks, or as another account's") from None
 
     @property
     def time_at_aws(self) -> float:

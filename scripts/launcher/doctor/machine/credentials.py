@@ -1,4 +1,4 @@
-"""Who asks AWS has to be known to it."""
+"""Who asks AWS has to be known to it, and be of the account that the settings name."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ def look(machine: Machine) -> Iterator[str]:
 
 CHECK = Check(
     name="credentials",
-    holds="AWS knows who asks",
+    holds="AWS knows who asks, as the account of the settings",
     severity=Severity.WARNING,
     remedy="aws configure, or aws sso login; on this machine alone none are needed",
     source="docs/operations.md",
