@@ -181,8 +181,9 @@ class AwsEndpoint:
         return WorkFailed("\n".join([f"{self.name}: {reason}", *filter(None, [remedy]), *log, left]))
 
     def scale(self, operations: Operations) -> None:
-        """Scale as a deployment has it."""
+        """Scale as a deployment has it; raises SettingsError where the endpoint is somebody else's."""
         if operations:
+            self._own_there()
             self._scaling.set(operations)
             self._say(f"{self.name} is scaled: {', '.join(_shown(operations))}")
 

@@ -264,6 +264,8 @@ LISTINGS = {
     "cloudwatch:ListDashboards",
     "cloudwatch:ListTagsForResource",
     "logs:DescribeLogGroups",
+    "sagemaker:DescribeEndpoint",
+    "sagemaker:DescribeEndpointConfig",
     "sagemaker:ListEndpointConfigs",
     "sagemaker:ListEndpoints",
     "sagemaker:ListHyperParameterTuningJobs",

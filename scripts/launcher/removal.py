@@ -94,7 +94,7 @@ class Removal:
                 left.append(Left(thing, "waits for what uses it", any(each.may_still_go for each in left)))
                 continue
             left.append(self._take_away(thing))
-            used |= not thing.of_setup and (bool(thing.calls) or thing.is_going)
+            used |= not thing.of_setup and (bool(thing.calls) or thing.is_going or thing.is_used)
         return left
 
     def _take_away(self, thing: Thing) -> Left:

@@ -68,11 +68,20 @@ def scalable_targets(tagged: Tagged) -> Iterator[Thing]:
 
 
 def kept(kind: str, shape: str, listing: str, key: str) -> Finder:
-    """Return what finds endpoint configurations or models: `shape` begins the names of their operations."""
+    """Return what finds endpoint configurations or models: `shape` begins the names of their operations.
+
+    What somebody else's endpoint answers with stays, and is said.
+    """
 
     def find(tagged: Tagged) -> Iterator[Thing]:
         for each in tagged.all("sagemaker", listing, key):
-            if tagged.owns_in_sagemaker(each[f"{shape}Arn"]):
+            name = each[f"{shape}Name"]
+            if not tagged.owns_in_sagemaker(each[f"{shape}Arn"]):
+                continue
+            if user := tagged.used_by_others.get((shape, name)):
+                lacks = f"used by the endpoint {user}, which is not tagged as this project's"
+                yield Thing(kind, name, status=lacks, is_used=True)
+            else:
                 yield _thing(kind, f"Delete{shape}", f"{shape}Name", each)
 
     return find

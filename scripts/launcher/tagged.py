@@ -3,6 +3,7 @@
 Called by `inventory` and the modules that it lists.
 """
 
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -57,3 +58,23 @@ class Tagged:
         """Return the summaries of the project's endpoints."""
         found = self.all("sagemaker", "list_endpoints", "Endpoints")
         return [each for each in found if self.owns_in_sagemaker(each["EndpointArn"])]
+
+    @cached_property
+    def used_by_others(self) -> dict[tuple[str, str], str]:
+        """Names of others' endpoints, by what each answers with: ("EndpointConfig" or "Model", its name)."""
+        own = {each["EndpointName"] for each in self.endpoints()}
+        there = self.all("sagemaker", "list_endpoints", "Endpoints")
+        others = [each["EndpointName"] for each in there if each["EndpointName"] not in own]
+        return {part: endpoint for endpoint in others for part in self._parts(endpoint)}
+
+    def _parts(self, endpoint: str) -> Iterator[tuple[str, str]]:
+        client = self.account.client("sagemaker")
+        with aws.explained():
+            found = aws.unless_missing(client.describe_endpoint, EndpointName=endpoint)
+            if found is None:
+                return
+            name = found["EndpointConfigName"]
+            yield "EndpointConfig", name
+            config = aws.unless_missing(client.describe_endpoint_config, EndpointConfigName=name) or {}
+        for kind in ("ProductionVariants", "ShadowProductionVariants"):
+            yield from (("Model", each["ModelName"]) for each in config.get(kind, []) if "ModelName" in each)

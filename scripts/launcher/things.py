@@ -17,6 +17,7 @@ class Thing:
     empty: Callable[[], None] | None = None  # what is in it goes before, with as many calls as that takes
     status: str = ""
     is_going: bool = False
+    is_used: bool = False  # by something that is not the project's
     is_data: bool = False
     of_setup: bool = False  # made by setup_account.py
 

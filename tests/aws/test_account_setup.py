@@ -124,7 +124,8 @@ def test_a_bucket_of_another_account_has_its_name(cloud: Cloud) -> None:
 
 
 @pytest.mark.parametrize(
-    "asked", ["setup_account", "setup_account --delete", "teardown --yes", "deploy --backend aws --delete all"]
+    "asked",
+    ["setup_account", "setup_account --delete", "teardown --yes", "deploy --backend aws --delete all"],
 )
 def test_credentials_of_another_account_than_the_settings_touch_neither(
     cloud: Cloud, tmp_path: Path, asked: str

@@ -95,8 +95,15 @@ def test_two_variants_are_deployed_scaled_updated_and_removed(cloud: Cloud, life
     assert deploy("--delete", "dogs").returncode == 2
 
 
-@pytest.mark.parametrize("arguments", [("--model", "s3://bucket/a/model.tar.gz"), ("--delete", "theirs")])
-def test_what_is_somebody_elses_is_neither_updated_nor_deleted(
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--name", "theirs", "--model", "s3://bucket/a/model.tar.gz"),
+        ("--attach", "theirs", "--scale-cpu", "50"),
+        ("--delete", "theirs"),
+    ],
+)
+def test_what_is_somebody_elses_is_neither_updated_nor_scaled_nor_deleted(
     life: EndpointLife, arguments: tuple[str, ...]
 ) -> None:
     client = boto3.client("sagemaker")
@@ -105,10 +112,13 @@ def test_what_is_somebody_elses_is_neither_updated_nor_deleted(
     client.create_endpoint_config(EndpointConfigName="theirs", ProductionVariants=[variant])
     client.create_endpoint(EndpointName="theirs", EndpointConfigName="theirs")
 
-    done = deploy(*(() if "--delete" in arguments else ("--name", "theirs")), *arguments)
+    done = deploy(*arguments)
 
     assert done.returncode == 2, done.stderr
     assert "somebody else's and is left alone" in done.stderr
+    assert not boto3.client("application-autoscaling").describe_scalable_targets(
+        ServiceNamespace="sagemaker"
+    )["ScalableTargets"]
     assert life.moto.endpoints["theirs"].endpoint_config_name == "theirs"
     assert list(life.moto.endpoint_configs) == ["theirs"]
 

@@ -223,6 +223,22 @@ def test_what_a_clarify_job_made_for_itself_goes_by_its_name() -> None:
     assert [each["EndpointConfigName"] for each in configurations] == endpoints
 
 
+@pytest.mark.usefixtures("full")
+def test_what_an_endpoint_of_somebody_else_answers_with_is_left_to_the_person() -> None:
+    boto3.client("sagemaker").create_endpoint(EndpointName="theirs", EndpointConfigName="dogs")
+
+    done = tear_down("--yes")
+
+    assert done.returncode == 1, done.stdout
+    why = "(used by the endpoint theirs, which is not tagged as this project's): left to you"
+    assert f"left: endpoint configuration dogs {why}" in done.stdout
+    assert f"left: model dogs {why}" in done.stdout
+    there = everything()
+    assert there["endpoint"] == ["dog-breeds-2", "theirs"]
+    assert "dogs" in there["config"] and "dogs" in there["model"]
+    assert BUCKET in there["bucket"]
+
+
 @pytest.mark.usefixtures("cloud")
 def test_what_none_of_the_scripts_makes_is_named_and_left_to_the_person() -> None:
     boto3.client("kms").create_key(Tags=[{"TagKey": "project", "TagValue": "dog-breeds"}])
