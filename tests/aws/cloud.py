@@ -55,6 +55,20 @@ S3_BY_QUERY = {
 }
 S3_BUCKET = {"GET": "ListBucket", "HEAD": "ListBucket", "PUT": "CreateBucket", "DELETE": "DeleteBucket"}
 S3_OBJECT = {"GET": "GetObject", "HEAD": "GetObject", "PUT": "PutObject", "DELETE": "DeleteObject"}
+# What the scripts ask and moto has not: each is answered here or by a test's `Cloud.replies`, which otherwise
+# inject faults and let work take its time: moto's has ended at once. test_stand_ins.py holds this to moto.
+LACKING = {
+    "pricing:GetProducts",
+    "sagemaker:InvokeEndpoint",
+    "sagemaker:InvokeEndpointAsync",
+    "sagemaker:ListTrainingJobsForHyperParameterTuningJob",
+    "sagemaker:StopHyperParameterTuningJob",
+    "sagemaker:StopTrainingJob",
+    "sagemaker:StopTransformJob",
+    "sagemaker:UpdateEndpoint",
+    "sagemaker:UpdateTrainingJob",
+    "servicequotas:ListServiceQuotas",
+}
 # Where a service signs under another name than IAM has for it.
 IAM_PREFIX = {"monitoring": "cloudwatch", "tagging": "tag"}
 # Of SageMaker moto's Tagging API knows nothing: the kinds of ARN, and where moto has each.
