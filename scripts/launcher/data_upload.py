@@ -3,9 +3,8 @@
 from collections.abc import Collection
 from pathlib import Path
 
-from launcher import arguments, command_line, pictures, s3_upload
+from launcher import arguments, command_line, datasets, pictures, s3_upload
 from launcher.account import Account
-from launcher.datasets import SPLITS
 from launcher.errors import SettingsError
 from launcher.s3 import Prefix
 from launcher.s3_upload import Copy
@@ -15,11 +14,13 @@ def upload(folder: Path, to: str | None, account: Account, *, without: Collectio
     """Make the copy of a data folder like it, print and return its URI, or with `dry_run` print the requests.
 
     Of the folder, what is `without` stays here. Raises SettingsError where another thing's files or another
-    folder's copy lie, and WorkFailed where the copy could not be finished.
+    folder's copy lie and for a name that S3 cannot have, and WorkFailed where the copy could not be finished.
     """
     prefix = Prefix(to or account.uri("data", folder.resolve().name), account.client("s3"))
+    files = names(folder)
+    datasets.require_utf8(folder, [prefix.uri, *files], "all in S3")
     copy = Copy(prefix, s3_upload.encryption(account.settings.storage.kms_key))
-    plan = copy.plan(folder, [name for name in names(folder) if name not in without])
+    plan = copy.plan(folder, [name for name in files if name not in without])
     if plan.foreign:
         raise SettingsError(
             f"{prefix.uri} has {len(plan.foreign):,} files that are not from here, such as "
@@ -43,5 +44,7 @@ def upload(folder: Path, to: str | None, account: Account, *, without: Collectio
 def names(folder: Path) -> list[str]:
     """Return the pictures of the three splits, relative to the folder."""
     return [
-        file.relative_to(folder).as_posix() for split in SPLITS for file in pictures.below(folder / split)
+        file.relative_to(folder).as_posix()
+        for split in datasets.SPLITS
+        for file in pictures.below(folder / split)
     ]

@@ -4,11 +4,12 @@ Called by `prepare_data.py`, and by whatever takes a DATA folder from a person, 
 An archive from the network is not trusted: see `ArchiveLimits` and `_check_member`.
 """
 
+import os
 import shutil
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -77,12 +78,23 @@ def read_image_folder(root: Path) -> ImageFolder:
             raise DatasetError(
                 f"{root / split} has no pictures for {_some(empty)}: add some or remove the class"
             )
+    require_utf8(root, classes, "those of a model's classes")
     return ImageFolder(
         root, tuple(sorted(classes)), {split: sum(numbers.values()) for split, numbers in counts.items()}
     )
 
 
 _LAYOUT = "It needs train/, valid/ and test/, each with one folder of pictures per class."
+
+
+def require_utf8(root: Path, names: Collection[str], whose: str) -> None:
+    """Raise DatasetError for names in a folder that are bytes of another encoding than `whose` have."""
+    shown = {os.fsencode(name).decode("utf-8", "backslashreplace") for name in names}
+    if misnamed := sorted(shown - set(names)):
+        raise DatasetError(
+            f"{root} has names that are not UTF-8, as {whose} are: {_some(misnamed)}. "
+            f"Rename them; where they are Latin-1, convmv -r -f latin1 -t utf8 --notest {root} does"
+        )
 
 
 def _count_pictures(split: Path) -> dict[str, int]:

@@ -151,6 +151,16 @@ def test_somebody_elses_files_are_neither_mixed_with_nor_removed(bucket: Any, do
     assert there(bucket) == {"train/1.Red dog/other.png": b"1"}
 
 
+def test_a_name_that_s3_cannot_have_is_told(bucket: Any, cloud: Cloud, dogs: Path) -> None:
+    account = Account(settings.read(settings_file()))
+    (dogs / "train/1.Red dog/0.png").rename(dogs / os.fsdecode(b"train/1.Red dog/\xe4.png"))
+
+    with pytest.raises(SettingsError, match=r"as all in S3 are: train/1.Red dog/\\xe4.png. Rename"):
+        data_upload.upload(dogs, None, account, without=(), dry_run=True)
+
+    assert not pictures_sent(cloud)
+
+
 def test_another_folder_of_the_same_name_does_not_take_a_copys_place(
     bucket: Any, dogs: Path, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import signal
 import stat
 import subprocess
@@ -327,6 +328,14 @@ def test_a_split_with_another_class_is_named(folder: Path) -> None:
 def test_an_empty_class_is_named(folder: Path) -> None:
     (folder / "train/001.Akita/one.jpg").rename(folder / "train/001.Akita/.hidden")
     with pytest.raises(DatasetError, match=r"train has no pictures for 001\.Akita"):
+        read_image_folder(folder)
+
+
+def test_a_class_whose_name_no_model_could_have_is_told(folder: Path) -> None:
+    for split in SPLITS:
+        (folder / split / "002.Beagle").rename(folder / split / os.fsdecode(b"002.Br\xfcnn"))
+
+    with pytest.raises(DatasetError, match=r"are: 002.Br\\xfcnn. Rename them"):
         read_image_folder(folder)
 
 
