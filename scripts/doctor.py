@@ -32,14 +32,22 @@ from launcher.doctor.examined_image import ExaminedImage, Given
 from launcher.doctor.examined_machine import Machine
 from launcher.doctor.placed import Photographs, PlacedModel, unpacked
 from launcher.errors import SettingsError
+from launcher.model_source import archive_of
 
+# What is examined, and the options that have to do with it.
+TAKES = {
+    "image": {"model", "training", "memory", "network"},
+    "environment": {"settings", "fix"},
+    "artifact": {"backend"},
+    "data": {"backend"},
+}
 ENGINE_TIMEOUT = 900  # seconds without a word: a large image is copied before the first of its layers comes
 
 
 def parse_arguments() -> argparse.Namespace:
-    """Read the command line."""
+    """Read the command line; raises SettingsError for options that have nothing to do with what is named."""
     parser = command.parser(__doc__)
-    what = parser.add_mutually_exclusive_group(required=True)
+    what = parser.add_mutually_exclusive_group()
     what.add_argument("image", nargs="?", metavar="IMAGE", help="of this machine's engine")
     what.add_argument("--environment", action="store_true", help="this machine and its AWS account")
     what.add_argument("--artifact", type=Path, metavar="FOLDER|model.tar.gz", help="a model")
@@ -47,7 +55,9 @@ def parse_arguments() -> argparse.Namespace:
     given = parser.add_argument_group("what an image is examined with")
     given.add_argument("--model", type=Path, metavar="FOLDER|model.tar.gz", help="what it serves")
     given.add_argument("--training", type=Path, metavar="FOLDER", help="what it trains on, to be stopped")
-    given.add_argument("--memory", default="4g", metavar="SIZE", help="of each of its containers")
+    given.add_argument(
+        "--memory", type=command.memory, default="4g", metavar="SIZE", help="of each of its containers"
+    )
     given.add_argument(
         "--network",
         action="store_true",
@@ -55,10 +65,15 @@ def parse_arguments() -> argparse.Namespace:
     )
     command.add_backend(parser)
     command.add_settings(parser)
-    parser.set_defaults(dry_run=False)
     parser.add_argument("--fix", action="store_true", help="mend what can safely be mended")
     parser.add_argument("--json", action="store_true", help="print all results as JSON")
-    return parser.parse_args()
+    found, named = command.parse_given(parser)
+    if not (subject := named & TAKES.keys()):
+        parser.error("name an IMAGE, or what else is examined: --environment, --artifact or --data")
+    for kind in subject:
+        useless = named - TAKES[kind] - {kind, "json"}
+        command.refuse(parser, useless, f"not with {command.flags(parser, [kind])}")
+    return found
 
 
 def main() -> int:
@@ -80,11 +95,11 @@ def examined(arguments: argparse.Namespace) -> tuple[str, list[Result]]:
         return "this machine", watched(catalogue.MACHINE, machine, fix=fix)
     if arguments.artifact:
         backend = backends.choose(arguments.backend, tell)
-        model = PlacedModel(existing(arguments.artifact), backend, requests.SERVING_IMAGE)
+        model = PlacedModel(existing_model(arguments.artifact), backend, requests.SERVING_IMAGE)
         return str(arguments.artifact), watched(catalogue.MODEL, model, fix=fix)
     if arguments.data:
         name = backends.choose(arguments.backend, tell).name
-        photographs = Photographs(existing(arguments.data), name, requests.TRAINING_IMAGE)
+        photographs = Photographs(existing_folder(arguments.data), name, requests.TRAINING_IMAGE)
         return str(arguments.data), watched(catalogue.DATA, photographs, fix=fix)
     return arguments.image, examine_image(arguments)
 
@@ -95,21 +110,32 @@ def examine_image(arguments: argparse.Namespace) -> list[Result]:
         raise SettingsError("an image is examined on Linux, where its containers can be reached directly")
     client = docker_engine.connect(timeout=ENGINE_TIMEOUT)
     image = docker_engine.find(client, arguments.image)
-    training = arguments.training and existing(arguments.training)
+    training = arguments.training and existing_folder(arguments.training)
     if arguments.model is None:
         given = Given(None, training, arguments.network, arguments.memory)
         with ExaminedImage(client, arguments.image, image, given) as subject:
             return watched(catalogue.IMAGE, subject, fix=arguments.fix)
-    with unpacked(existing(arguments.model)) as model:
+    with unpacked(existing_model(arguments.model)) as model:
         given = Given(model, training, arguments.network, arguments.memory)
         with ExaminedImage(client, arguments.image, image, given) as subject:
             return watched(catalogue.IMAGE, subject, fix=arguments.fix)
 
 
-def existing(path: Path) -> Path:
-    """Return a path that is there, whole; raises SettingsError for any other."""
-    if not path.exists():
-        raise SettingsError(f"{path} does not exist")
+def existing_model(path: Path) -> Path:
+    """Return a model's place: its folder or archive, which a job's folder stands for, too.
+
+    Raises SettingsError where there is neither.
+    """
+    place = archive_of(path) if archive_of(path).exists() else path
+    if not place.is_file():  # a pipe would be waited for
+        return existing_folder(place, "neither a folder nor an archive")
+    return place.resolve()
+
+
+def existing_folder(path: Path, otherwise: str = "no folder") -> Path:
+    """Return a folder that is there, whole; raises SettingsError for any other."""
+    if not path.is_dir():
+        raise SettingsError(f"{path} is {otherwise}" if path.exists() else f"{path} does not exist")
     return path.resolve()
 
 

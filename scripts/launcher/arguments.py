@@ -30,6 +30,7 @@ from trainer.metrics import metric_definitions
 
 # The hyperparameters that have a flag of their own; every other one is given with --set.
 FLAGS = ("backbone", "epochs", "batch-size", "learning-rate")
+LEAST_MEMORY = 6 * 1024**2  # bytes: the Docker engine gives a container no less
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -224,6 +225,14 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def memory(text: str) -> str:
+    """Read an amount of memory as the Docker engine takes it (an argparse type)."""
+    parts = re.fullmatch(r"(\d+(?:\.\d+)?)(?:b|([kmg])b?)?", text.lower())
+    if parts is None or float(parts[1]) * 1024 ** " kmg".index(parts[2] or " ") < LEAST_MEMORY:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size from 6m on, such as 512m or 4g")
+    return text
+
+
 def _place(text: str) -> str:
     """Read a folder of this machine, or an s3:// or file:// URI, as a URI (an argparse type)."""
     if "://" not in text:
@@ -260,7 +269,9 @@ def add_serving(to: argparse.ArgumentParser, *, image_flag: str = "--image") -> 
         metavar="IMAGE",
         help="what to serve with",
     )
-    to.add_argument("--memory", metavar="SIZE", help="limit of the endpoint's container, such as 4g")
+    to.add_argument(
+        "--memory", type=memory, metavar="SIZE", help="limit of the endpoint's container, such as 4g"
+    )
     to.add_argument("--cpus", type=float, metavar="N", help="limit of the endpoint's container")
 
 

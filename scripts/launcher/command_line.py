@@ -21,8 +21,8 @@ from launcher.datasets import DatasetError
 from launcher.errors import SettingsError, WorkFailed, WorkStopped
 
 Item = TypeVar("Item")
-# What a person can mend: no room, no permission, a read-only disk.
-PLACE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+# What a person can mend: no room, no permission, a read-only disk, a name that is none.
+PLACE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG}
 PAGE_COLUMNS = 120  # of a table that no terminal shows
 # What a script says in front of the reason, and its exit code.
 ENDINGS: dict[type[Exception], tuple[str, int]] = {

@@ -15,7 +15,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.errors import APIError, DockerException, NotFound
 from docker.types import DeviceRequest, Mount
 from requests.exceptions import RequestException
 
@@ -236,10 +236,7 @@ class DockerBackend:
         return Container(container)
 
     def _require_image(self, image: str) -> None:
-        try:
-            self._client.images.get(image)
-        except ImageNotFound:
-            raise SettingsError(f"there is no image {image} here: `make build` builds both images") from None
+        docker_engine.find(self._client, image, how="`make build` builds both images")
 
     def _gpus(self) -> list[Any]:
         """Ask for all GPUs when the engine has NVIDIA's container runtime."""

@@ -1,6 +1,6 @@
 """The Docker engine of this machine: how it is found, and what to do when none answers.
 
-Called by `docker_backend`, `push_images.py` and `doctor.py`.
+Called by `docker_backend`, `registry`, `push_images.py` and `doctor.py`.
 """
 
 import os
@@ -8,7 +8,7 @@ from typing import Any
 
 import docker
 from docker.context import ContextAPI
-from docker.errors import DockerException, ImageNotFound
+from docker.errors import APIError, DockerException, ImageNotFound, NullResource
 from requests.exceptions import RequestException
 
 from launcher.errors import SettingsError
@@ -33,12 +33,20 @@ def connect(*, timeout: int = 60) -> Any:
     return client
 
 
-def find(client: Any, name: str) -> Any:
-    """Return the engine's image of a name; raises SettingsError where there is none."""
+def find(client: Any, name: str, *, how: str = "docker pull or docker build brings it") -> Any:
+    """Return the engine's image of a name; `how` says what brings it.
+
+    Raises SettingsError where there is none, and for what cannot be an image's name.
+    """
     try:
         return client.images.get(name)
     except ImageNotFound:
-        raise SettingsError(f"there is no image {name} here: docker pull or docker build brings it") from None
+        raise SettingsError(f"there is no image {name} here: {how}") from None
+    except NullResource:
+        reason = "it is empty"
+    except APIError as error:
+        reason = str(error.explanation).rpartition(f"{name}: ")[2]
+    raise SettingsError(f"{name!r} is no image's name, such as dog-breeds-serve:latest: {reason}")
 
 
 def _cause(error: BaseException) -> str:

@@ -26,6 +26,13 @@ def archive_of(model: Path) -> Path:
     return model / ARCHIVE if model.is_dir() else model
 
 
+def _no_model_here(name: str) -> str:
+    """Say what a name, which may be that of a training job, is not on this machine."""
+    if Path(name).is_dir():
+        return f"{name} is no job's folder here: it has no {ARCHIVE}"
+    return f"{name} is no archive and no job's folder here"
+
+
 class ModelSource:
     """Finds models; with `send` it sends those of this machine, else it says what would be sent."""
 
@@ -108,19 +115,19 @@ class ModelSource:
         return uri
 
     def _of_job(self, name: str) -> str:
-        client = self._account.client("sagemaker")
         try:
+            client = self._account.client("sagemaker")
             with aws.explained():
                 job = aws.unless_missing(client.describe_training_job, TrainingJobName=name)
         except SettingsError as error:
             if self._send:
-                raise
+                raise SettingsError(
+                    f"{_no_model_here(name)}, and whether it is a training job cannot be asked: {error}"
+                ) from None
             self._say(f"where {name} has put its model is not known: {error}")
             return self._account.uri(name, ARCHIVE)
         if job is None:
-            raise SettingsError(
-                f"{name} is neither a file here nor a training job in this account and region"
-            )
+            raise SettingsError(f"{_no_model_here(name)}, and no training job in this account and region")
         if job["TrainingJobStatus"] != "Completed":
             raise SettingsError(f"the training job {name} has no model: it is {job['TrainingJobStatus']}")
         return str(job["ModelArtifacts"]["S3ModelArtifacts"])

@@ -15,11 +15,12 @@ from typing import Any
 
 import httpx
 from docker.auth import load_config
-from docker.errors import APIError, DockerException, ImageNotFound
+from docker.errors import APIError, DockerException
 from requests.exceptions import RequestException
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
+from launcher import docker_engine
 from launcher.errors import SettingsError, WorkFailed
 
 ACCEPTED = "application/vnd.docker.distribution.manifest.v2+json"
@@ -152,10 +153,7 @@ def check_media_type(name: str, media_type: str) -> None:
 
 def find_image(engine: Any, name: str) -> Any:
     """Return a local image, checked as far as the engine tells its manifest's kind before a push."""
-    try:
-        image = engine.images.get(name)
-    except ImageNotFound as error:
-        raise SettingsError(f"there is no image {name} here: `make build` makes it") from error
+    image = docker_engine.find(engine, name, how="`make build` makes it")
     descriptor = image.attrs.get("Descriptor") or {}  # only engines with containerd's image store
     if media_type := descriptor.get("mediaType"):
         check_media_type(name, media_type)

@@ -171,7 +171,8 @@ def test_the_model_of_a_training_job_is_found_by_its_name(cloud: Cloud) -> None:
     assert model["PrimaryContainer"]["ModelDataUrl"] == "s3://bucket/out/trained/output/model.tar.gz"
     unknown = dogs("--model", "untrained")
     assert unknown.returncode == 2
-    assert "untrained is neither a file here nor a training job in this account" in unknown.stderr
+    assert "untrained is no archive and no job's folder here" in unknown.stderr
+    assert "no training job in this account and region" in unknown.stderr
 
 
 def test_a_model_that_does_not_start_is_told_with_its_log_and_made_anew_next_time(

@@ -13,6 +13,7 @@ import docker
 import httpx
 import pytest
 import real_registry
+import script
 from project import ROOT, SERVE, TRAIN
 from tiny_artifact import write_tiny_artifact
 
@@ -55,11 +56,11 @@ def start(*arguments: str | Path) -> subprocess.Popen[str]:
     )
 
 
-def ending(script: subprocess.Popen[str]) -> tuple[int, dict[str, Any]]:
+def ending(process: subprocess.Popen[str]) -> tuple[int, dict[str, Any]]:
     """Wait for the script; returns its exit code and what it has printed."""
-    printed, said = script.communicate(timeout=800)
+    printed, said = process.communicate(timeout=800)
     assert printed, said
-    return script.returncode, json.loads(printed)
+    return process.returncode, json.loads(printed)
 
 
 @pytest.mark.parametrize("name", bad_images.BAD)
@@ -146,12 +147,21 @@ def put_index(url: str) -> None:
     httpx.put(url, content=json.dumps(index), headers={"Content-Type": OCI_INDEX}).raise_for_status()
 
 
-def test_an_image_that_is_not_here_is_a_wrong_argument(engine: docker.DockerClient) -> None:
-    script = [sys.executable, ROOT / "scripts/doctor.py", "never-built-image"]
-    done = subprocess.run(script, capture_output=True, text=True, timeout=60, check=False)
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("never-built-image", "there is no image never-built-image here"),
+        ("UPPER/Case", "'UPPER/Case' is no image's name, such as dog-breeds-serve:latest: invalid reference"),
+        ("a b", "'a b' is no image's name, such as dog-breeds-serve:latest: invalid reference format"),
+        ("", "'' is no image's name, such as dog-breeds-serve:latest: it is empty"),
+    ],
+)
+def test_an_image_that_is_not_here_is_a_wrong_argument(
+    engine: docker.DockerClient, name: str, said: str
+) -> None:
+    ended = script.run("doctor", name)
 
-    assert done.returncode == 2
-    assert "there is no image never-built-image here" in done.stderr
+    assert (ended.returncode, said in ended.stderr) == (2, True), ended.stderr
 
 
 def test_no_container_and_no_network_is_left(
@@ -160,8 +170,8 @@ def test_no_container_and_no_network_is_left(
     own_images: dict[str, subprocess.Popen[str]],
 ) -> None:
     assert results
-    for script in own_images.values():
-        script.wait(800)
+    for process in own_images.values():
+        process.wait(800)
 
     left = [
         *images.containers.list(all=True, ignore_removed=True, filters={"label": LABEL}),

@@ -56,6 +56,8 @@ def _carry_out(check: Check[Subject], subject: Subject) -> _Outcome:
         outcome.skipped = str(reason)
     except (Unjudged, SettingsError, WorkFailed) as reason:
         outcome.unjudged = str(reason)
+    except PermissionError as error:
+        outcome.unjudged = f"{error.filename} cannot be read: {error.strerror}"
     return outcome
 
 

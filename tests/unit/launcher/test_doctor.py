@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+import script
 from PIL import Image
 from tiny_artifact import write_tiny_artifact
 
-from launcher import backends
+from launcher import archives, backends
 from launcher.account import Account
 from launcher.doctor import catalogue, layers, secret_kinds
 from launcher.doctor.check import Check, NotApplicable, Severity, Unjudged
@@ -33,6 +34,7 @@ from launcher.doctor.machine import clock, disk, memory
 from launcher.doctor.placed import PlacedModel
 from launcher.doctor.probe import pickled_array
 from launcher.errors import SettingsError
+from launcher.model_source import ARCHIVE
 from launcher.settings import Settings
 
 ROOT = Path(__file__).parents[3]
@@ -64,6 +66,15 @@ def look_at(**outcome: Any) -> Check[Any]:
 )
 def test_the_worst_finding_is_the_exit_code(checks: list[dict[str, Any]], code: int) -> None:
     assert exit_code(examine([look_at(**each) for each in checks], None)) == code
+
+
+def test_what_may_not_be_read_is_left_unjudged_and_the_other_checks_go_on() -> None:
+    refused = PermissionError(13, "Permission denied", "coat")
+
+    first, second = examine([look_at(raises=refused), look_at(found=["dirty"])], "coat")
+
+    assert first.unjudged == "coat cannot be read: Permission denied"
+    assert second.found == ["dirty"]
 
 
 def test_what_is_mended_is_not_open_any_more_and_nothing_is_mended_unasked() -> None:
@@ -359,14 +370,17 @@ def test_a_whole_model_passes_and_a_damaged_one_says_which_file(tmp_path: Path) 
     (damaged / "model.bin").write_bytes((damaged / "model.bin").read_bytes()[:-1] + b"x")
     (damaged / "weights.pth").write_text("a pickle by its name")
 
-    fine = doctor("--artifact", whole, "--backend", "process")
+    job = tmp_path / "job"
+    archives.pack(whole, job / ARCHIVE)
+
+    fine = doctor("--artifact", job, "--backend", "process")
     code, answer = doctor("--artifact", damaged, "--backend", "process")
 
     assert (fine[0], found(fine[1])) == (0, {})
     assert code == 4
     assert found(answer)["model-pickles"] == ["weights.pth is a pickle, by its name"]
     assert "was altered" in found(answer)["serves"][0]
-    assert "model.bin" in found(answer)["serves"][0]
+    assert "(model.bin)" in found(answer)["serves"][0]
 
 
 def test_a_pickle_is_known_by_its_content_and_is_not_unpickled(tmp_path: Path) -> None:
@@ -414,6 +428,15 @@ def test_an_archive_that_is_none_is_an_error_of_its_own(tmp_path: Path) -> None:
     assert set(found(answer)) == {"unpacks"}
 
 
+def test_a_folder_without_a_description_is_no_model(tmp_path: Path) -> None:
+    (tmp_path / "weights.bin").write_bytes(b"some")
+
+    code, answer = doctor("--artifact", tmp_path, "--backend", "process")
+
+    assert (code, set(found(answer))) == (4, {"serves"})
+    assert "there is no artifact.json in it" in found(answer)["serves"][0]
+
+
 @pytest.fixture
 def photographs(tmp_path: Path) -> Path:
     """Two classes in three splits."""
@@ -443,16 +466,22 @@ def test_a_split_without_a_class_is_an_error(photographs: Path) -> None:
     assert "/valid lacks 001.Red" in found(answer)["layout"][0]
 
 
-def test_what_is_not_there_is_a_wrong_argument(tmp_path: Path) -> None:
-    script = [
-        sys.executable,
-        ROOT / "scripts/doctor.py",
-        "--data",
-        tmp_path / "nowhere",
-        "--backend",
-        "process",
-    ]
-    done = subprocess.run(script, capture_output=True, text=True, timeout=60, check=False)
+@pytest.mark.parametrize(
+    ("option", "name", "said"),
+    [
+        ("--data", "nowhere", "nowhere does not exist"),
+        ("--data", "text.txt", "text.txt is no folder"),
+        ("--data", "pipe", "pipe is no folder"),
+        ("--artifact", "nowhere", "nowhere does not exist"),
+        ("--artifact", "pipe", "pipe is neither a folder nor an archive"),
+    ],
+)
+def test_what_cannot_be_examined_is_a_wrong_argument(
+    tmp_path: Path, option: str, name: str, said: str
+) -> None:
+    (tmp_path / "text.txt").write_text("no folder")
+    os.mkfifo(tmp_path / "pipe")
 
-    assert done.returncode == 2
-    assert "nowhere does not exist" in done.stderr
+    ended = script.run("doctor", option, str(tmp_path / name), "--backend", "process")
+
+    assert (ended.returncode, said in ended.stderr) == (2, True), ended.stderr

@@ -230,3 +230,25 @@ def test_the_script_writes_the_card_of_a_jobs_folder(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(tmp_path / "docs/card.md")
     assert read((tmp_path / "docs/card.md").read_text(encoding="utf-8"))[0]["library_name"] == "openvino"
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("nope", "nope is no archive and no job's folder here, and whether it is a training job cannot be"),
+        ("empty", "empty is no job's folder here: it has no output/model.tar.gz, and whether it is a"),
+        ("./nope", "there is no model at nope: train one first"),
+    ],
+)
+def test_a_model_that_is_not_there_says_what_it_may_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, said: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+
+    ended = script.run("model_card", model)
+
+    assert (ended.returncode, said in ended.stderr) == (2, True), ended.stderr
