@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 
 from launcher import arguments as command
-from launcher import charges, command_line, costs, prices
+from launcher import bounds, charges, command_line, costs, prices
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -34,7 +34,10 @@ def parse_arguments() -> argparse.Namespace:
         "--refresh", action="store_true", help="ask AWS for the instances' prices in the settings' region"
     )
     parser.add_argument(
-        "--minutes", type=float, metavar="N", help="with --request: what a job, or each trial, takes"
+        "--minutes",
+        type=bounds.real(0.01),
+        metavar="N",
+        help="with --request: what a job, or each trial, takes",
     )
     parser.add_argument(
         "--instance-type", action="append", default=[], metavar="TYPE", help="with --refresh: add; repeatable"

@@ -10,7 +10,7 @@ import argparse
 import sys
 
 from launcher import arguments as command
-from launcher import backends, command_line, demonstration
+from launcher import backends, bounds, command_line, demonstration
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -19,9 +19,11 @@ def parse_arguments() -> argparse.Namespace:
     command.add_backend(parser)
     command.add_training(parser, image_flag="--train-image")
     command.add_serving(parser, image_flag="--serve-image")
-    parser.add_argument("--examples", type=command.positive, default=6, metavar="N", help="pictures to show")
-    parser.add_argument("--examples-seed", type=int, default=0, metavar="N", help="which pictures to show")
-    parser.add_argument("--clients", type=command.positive, default=4, metavar="N", help="requests at a time")
+    parser.add_argument("--examples", type=bounds.positive, default=6, metavar="N", help="pictures to show")
+    parser.add_argument(
+        "--examples-seed", type=bounds.whole(0), default=0, metavar="N", help="which pictures to show"
+    )
+    parser.add_argument("--clients", type=bounds.positive, default=4, metavar="N", help="requests at a time")
     parser.add_argument(
         "--stage",
         type=command.stage,

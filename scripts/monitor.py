@@ -22,6 +22,7 @@ from rich.table import Table
 from launcher import (
     alarms,
     aws,
+    bounds,
     captured,
     command_line,
     dashboard,
@@ -39,6 +40,7 @@ from launcher.plain_text import cell
 from launcher.s3 import Prefix
 
 DRIFTED = 3
+LONGEST_HOURS = 10 * 366 * 24  # ten years: the longest that a log can be kept for
 LOOKING = {  # what takes which options of its own; without any of them the dashboard and the alarms are made
     "open": set[str](),
     "logs": {"hours"},
@@ -51,7 +53,12 @@ def parse_arguments() -> argparse.Namespace:
     parser = command.parser(__doc__)
     command.add_settings(parser)
     parser.add_argument("--endpoint", metavar="NAME", help="default: the project's")
-    parser.add_argument("--hours", type=float, default=24, help="how far --logs and --drift look back")
+    parser.add_argument(
+        "--hours",
+        type=bounds.real(0.01, LONGEST_HOURS),
+        default=24,
+        help="how far --logs and --drift look back",
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         "--open", action="store_true", help="print the dashboard's link, and show it in a browser"
@@ -62,7 +69,7 @@ def parse_arguments() -> argparse.Namespace:
     made.add_argument("--job", metavar="NAME", help="of a training job: its metrics are shown, too")
     made.add_argument("--email", type=alarms.address, metavar="ADDRESS", help="whom the alarms tell")
     made.add_argument(
-        "--slow-ms", type=command.positive, default=1000, metavar="N", help="when an answer is late"
+        "--slow-ms", type=bounds.positive, default=1000, metavar="N", help="when an answer is late"
     )
     made.add_argument(
         "--variant",

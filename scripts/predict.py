@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from launcher import arguments as command
-from launcher import backends, command_line, offline, predictions, requests
+from launcher import backends, bounds, command_line, offline, predictions, requests
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -23,7 +23,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("paths", type=Path, nargs="+", metavar="FILE|FOLDER", help="folders are searched")
     parser.add_argument("--job", type=Path, default=Path("runs/latest"), help="whose model to use")
     parser.add_argument("--image", default=requests.SERVING_IMAGE, help="what to run in")
-    parser.add_argument("--top-k", type=command.positive, default=5, metavar="K", help="how many breeds")
+    parser.add_argument("--top-k", type=bounds.positive, default=5, metavar="K", help="how many breeds")
     parser.add_argument("--format", choices=predictions.FORMATS, default="table", help="how to show them")
     parser.add_argument(
         "--explain",

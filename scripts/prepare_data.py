@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 from launcher import arguments as command
-from launcher import backends, data_check, data_upload, requests
+from launcher import backends, bounds, data_check, data_upload, requests
 from launcher.command_line import run, tell
 from launcher.datasets import DOG_IMAGES_CLASSES, DOG_IMAGES_URL, fetch_dog_images, read_image_folder
 from launcher.drawings import draw_picture_set
@@ -38,7 +38,10 @@ def parse_arguments() -> argparse.Namespace:
         "--output", type=Path, default=Path("data/dogImages"), metavar="FOLDER", help="the unpacked folder"
     )
     fetched.add_argument(
-        "--classes", type=int, default=DOG_IMAGES_CLASSES, help="how many classes the archive must have"
+        "--classes",
+        type=bounds.positive,
+        default=DOG_IMAGES_CLASSES,
+        help="how many classes the archive must have",
     )
     looked = parser.add_argument_group("looking into every picture")
     looked.add_argument("--scan", action="store_true", help="in the training image, or as a process")

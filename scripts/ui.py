@@ -15,7 +15,7 @@ import threading
 import webbrowser
 
 from launcher import arguments as command
-from launcher import command_line
+from launcher import bounds, command_line
 from launcher.endpoint import EndpointClient
 from launcher.errors import SettingsError
 from launcher.ui.endpoints import Endpoint, SageMakerEndpoint, UrlEndpoint
@@ -29,7 +29,9 @@ def parse_arguments() -> argparse.Namespace:
     which.add_argument("--url", default="http://127.0.0.1:8080", help="the endpoint")
     which.add_argument("--endpoint-name", metavar="NAME", help="one of SageMaker's endpoints instead")
     parser.add_argument("--region", help="of that endpoint; default: the environment's")
-    parser.add_argument("--port", type=int, default=8000, help="of the page; 0 takes any that is free")
+    parser.add_argument(
+        "--port", type=bounds.port, default=8000, help="of the page; 0 takes any that is free"
+    )
     parser.add_argument("--no-browser", action="store_true", help="only say where the page is")
     return parser.parse_args()
 

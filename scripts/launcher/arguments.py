@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from launcher import (
     aws,
     backends,
+    bounds,
     command_line,
     costs,
     datasets,
@@ -165,7 +166,10 @@ def add_training(
     )
     to.add_argument("--job-name", metavar="NAME", help="default: a new one, with the time")
     to.add_argument(
-        "--max-runtime", type=positive, metavar="SECONDS", help="the job is stopped then (default: a day)"
+        "--max-runtime",
+        type=bounds.positive,
+        metavar="SECONDS",
+        help="the job is stopped then (default: a day)",
     )
     _add_resources(to)
     group = to.add_argument_group("hyperparameters (the trainer's defaults where nothing is given)")
@@ -190,8 +194,10 @@ def _add_resources(to: argparse.ArgumentParser) -> None:
         metavar="FOLDER|URI",
         help="keeps the job's checkpoints; a job that finds some there continues from them",
     )
-    to.add_argument("--instances", type=positive, metavar="N", help="hosts that train together (default: 1)")
-    to.add_argument("--volume-gb", type=positive, metavar="N", help="an instance's disk")
+    to.add_argument(
+        "--instances", type=bounds.positive, metavar="N", help="hosts that train together (default: 1)"
+    )
+    to.add_argument("--volume-gb", type=bounds.positive, metavar="N", help="an instance's disk")
     to.add_argument(
         "--input-mode",
         choices=requests.INPUT_MODES,
@@ -216,13 +222,6 @@ def add_debugging(to: argparse.ArgumentParser) -> None:
         f"before 2026-07-30. Tensors are saved whole for them, every {debugging.SAVE_INTERVAL} steps or "
         "debug-interval",
     )
-
-
-def positive(text: str) -> int:
-    """Read a whole number from 1 (an argparse type)."""
-    if int(text) < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return int(text)
 
 
 def memory(text: str) -> str:
@@ -250,7 +249,7 @@ def _folder(text: str) -> Path | str:
 def stage(text: str) -> tuple[str, float]:
     """Read NAME=SECONDS (an argparse type)."""
     name, seconds = _assignment(text)
-    return name, float(seconds)
+    return name, bounds.real(0)(seconds)
 
 
 def _assignment(text: str) -> tuple[str, str]:
@@ -272,7 +271,7 @@ def add_serving(to: argparse.ArgumentParser, *, image_flag: str = "--image") -> 
     to.add_argument(
         "--memory", type=memory, metavar="SIZE", help="limit of the endpoint's container, such as 4g"
     )
-    to.add_argument("--cpus", type=float, metavar="N", help="limit of the endpoint's container")
+    to.add_argument("--cpus", type=bounds.real(0.01), metavar="N", help="limit of the endpoint's container")
 
 
 def hyperparameters(arguments: argparse.Namespace) -> dict[str, Json]:

@@ -6,7 +6,7 @@ Called by invoke.py, `asking`, and for its options by the notebook.
 import argparse
 from collections.abc import Sequence
 
-from launcher import arguments, comparison, predictions
+from launcher import arguments, bounds, comparison, predictions
 from launcher.asked_files import AskedFiles
 from launcher.endpoint import Client, EndpointClient
 from launcher.errors import SettingsError
@@ -43,7 +43,7 @@ def add(to: argparse.ArgumentParser) -> None:
     to.add_argument("--dry-run", action="store_true", help="print the requests to SageMaker and ask nothing")
     to.add_argument("--top-k", type=int, choices=range(1, 6), default=5, help="how many breeds to show")
     to.add_argument("--format", choices=predictions.FORMATS, default="table", help="how to show them")
-    to.add_argument("--clients", type=arguments.positive, default=4, metavar="N", help="requests at a time")
+    to.add_argument("--clients", type=bounds.positive, default=4, metavar="N", help="requests at a time")
     to.add_argument("--latency", action="store_true", help="say on stderr how long the answers took")
 
 

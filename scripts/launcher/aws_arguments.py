@@ -6,7 +6,7 @@ Called by launch_training.py and by `search_arguments` for launch_hpo.py. An opt
 import argparse
 from typing import Any
 
-from launcher import arguments, configuration, jobs
+from launcher import arguments, bounds, configuration, jobs
 from launcher.account import Account
 from launcher.settings import Settings, Training
 
@@ -41,13 +41,13 @@ def add(to: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--max-wait",
-        type=arguments.positive,
+        type=bounds.positive,
         metavar="SECONDS",
         help="for spare machines, the running included",
     )
     group.add_argument(
         "--warm-pool",
-        type=int,
+        type=bounds.whole(0, 3_600),
         metavar="SECONDS",
         help="keep the machines so long for the next job, at their full price",
     )

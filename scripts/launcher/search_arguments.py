@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Callable, MutableMapping, Sequence
 from pathlib import Path
 
-from launcher import arguments, aws_arguments, aws_job, requests, search, tuning_request
+from launcher import arguments, aws_arguments, aws_job, bounds, requests, search, tuning_request
 from launcher.aws_arguments import AWS
 from launcher.errors import SettingsError
 from launcher.requests import Request
@@ -30,8 +30,8 @@ def add(to: argparse.ArgumentParser) -> None:
     group = to.add_argument_group("search (what is not given is in the file)")
     group.add_argument("--config", type=Path, default=search.DEFAULT_FILE, metavar="FILE.toml")
     group.add_argument("--strategy", choices=search.STRATEGIES)
-    group.add_argument("--max-trials", type=arguments.positive, metavar="N")
-    group.add_argument("--max-parallel-trials", type=arguments.positive, metavar="N")
+    group.add_argument("--max-trials", type=bounds.positive, metavar="N")
+    group.add_argument("--max-parallel-trials", type=bounds.positive, metavar="N")
     group.add_argument(
         "--warm-start", nargs="+", default=[], metavar="NAME", help="learn from these earlier searches"
     )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from launcher import arguments, schedules
+from launcher import arguments, bounds, schedules
 from launcher.endpoint_requests import ONLY_VARIANT
 from launcher.errors import SettingsError
 from launcher.model_source import ARCHIVE
@@ -18,6 +18,7 @@ from launcher.scaling_requests import Schedule
 from launcher.settings import INSTANCE_TYPE
 
 AWS = "aws"  # the backend that is no process of this machine
+_PERCENT = bounds.whole(1, 100)
 _HERE = {"port", "memory", "cpus"}
 _EVERYWHERE = {"backend", "model", "serve_image", "dry_run", "name", "variant"}
 _SCALING = {"scale_invocations", "scale_cpu", "scale_backlog", "schedule"}
@@ -62,7 +63,10 @@ def add(to: argparse.ArgumentParser) -> None:
     arguments.add_serving(to)
     to.add_argument("--model", default=f"runs/latest/{ARCHIVE}", help="what to serve")
     to.add_argument(
-        "--port", type=int, default=8080, help="on 127.0.0.1, of the first variant; 0 takes any that is free"
+        "--port",
+        type=bounds.port,
+        default=8080,
+        help="on 127.0.0.1, of the first variant; 0 takes any that is free",
     )
     arguments.add_settings(to)
     group = to.add_argument_group("on SageMaker (--backend aws)")
@@ -73,7 +77,7 @@ def add(to: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--instance-type", type=_instance_type, metavar="TYPE", help="(default: the settings')"
     )
-    group.add_argument("--instances", type=arguments.positive, metavar="N", help="(default: the settings')")
+    group.add_argument("--instances", type=bounds.positive, metavar="N", help="(default: the settings')")
     kind = group.add_mutually_exclusive_group()
     kind.add_argument("--serverless", action="store_true", help="nothing runs while nobody asks")
     kind.add_argument(
@@ -99,7 +103,7 @@ def add(to: argparse.ArgumentParser) -> None:
         metavar="NAME=MODEL[:WEIGHT][@TYPE]",
         help="gets a copy of the requests; its answers only go to --capture",
     )
-    group.add_argument("--capture", type=_percent, metavar="PERCENT", help="keep so many requests in S3")
+    group.add_argument("--capture", type=_PERCENT, metavar="PERCENT", help="keep so many requests in S3")
     start = group.add_mutually_exclusive_group()
     start.add_argument("--attach", metavar="NAME", help="wait for an endpoint that is being made or changed")
     start.add_argument("--delete", metavar="NAME", help="remove an endpoint and what was made for it")
@@ -112,9 +116,9 @@ def _add_shifting(to: argparse.ArgumentParser) -> None:
     group = to.add_argument_group("an update's traffic (all at once, unless; with --rollback-on)")
     how = group.add_mutually_exclusive_group()
     how.add_argument(
-        "--canary", type=_percent, metavar="PERCENT", help="1 to 50 first, then the rest; with --rollback-on"
+        "--canary", type=_PERCENT, metavar="PERCENT", help="1 to 50 first, then the rest; with --rollback-on"
     )
-    how.add_argument("--linear", type=_percent, metavar="PERCENT", help="10 to 50 at each step")
+    how.add_argument("--linear", type=_PERCENT, metavar="PERCENT", help="10 to 50 at each step")
     group.add_argument(
         "--rollback-on",
         action="append",
@@ -127,12 +131,12 @@ def _add_scaling(to: argparse.ArgumentParser) -> None:
     """Add how the number of instances follows the load."""
     group = to.add_argument_group("scaling of each variant (what is not given is ended by an update)")
     group.add_argument(
-        "--scale-invocations", type=arguments.positive, metavar="N", help="a minute for each instance"
+        "--scale-invocations", type=bounds.positive, metavar="N", help="a minute for each instance"
     )
-    group.add_argument("--scale-cpu", type=_percent, metavar="PERCENT", help="of all its processors")
+    group.add_argument("--scale-cpu", type=_PERCENT, metavar="PERCENT", help="of all its processors")
     group.add_argument(
         "--scale-backlog",
-        type=arguments.positive,
+        type=bounds.positive,
         metavar="N",
         help="requests waiting for each instance of an asynchronous endpoint; down to no instance at all",
     )
@@ -261,13 +265,6 @@ def _instance_type(text: str) -> str:
     if not re.fullmatch(INSTANCE_TYPE, text):
         raise argparse.ArgumentTypeError(f"{text!r} is none of SageMaker's, such as ml.m5.large")
     return text
-
-
-def _percent(text: str) -> int:
-    """Read a share (an argparse type)."""
-    if not 1 <= int(text) <= 100:
-        raise argparse.ArgumentTypeError("must be 1 to 100")
-    return int(text)
 
 
 def scaling(given: argparse.Namespace) -> dict[str, Any]:

@@ -6,7 +6,7 @@ Called by batch_transform.py, `transform`, and for its options by the notebook.
 import argparse
 from collections.abc import Sequence
 
-from launcher import arguments, batch, jobs
+from launcher import arguments, batch, bounds, jobs
 from launcher.errors import SettingsError
 
 AWS = "aws"  # the backend that is no process of this machine
@@ -28,7 +28,7 @@ def add(to: argparse.ArgumentParser) -> None:
     group = to.add_argument_group("on SageMaker (--backend aws)")
     arguments.add_settings(group)
     group.add_argument("--instance-type", metavar="TYPE", help="default: the endpoint's, of the settings")
-    group.add_argument("--instances", type=arguments.positive, default=1, metavar="N")
+    group.add_argument("--instances", type=bounds.positive, default=1, metavar="N")
     start = group.add_mutually_exclusive_group()
     start.add_argument("--attach", metavar="NAME", help="follow a job that was started")
     start.add_argument("--stop", metavar="NAME", help="stop a job")

@@ -48,7 +48,7 @@ def test_words_come_first_and_a_tuple_is_the_values_of_one_option() -> None:
     [
         ({"backend": "gcp"}, "argument --backend: invalid choice: 'gcp'"),
         ({"colour": "red"}, "unrecognized arguments: --colour=red"),
-        ({"port": "the usual"}, "argument --port: invalid int value: 'the usual'"),
+        ({"port": "the usual"}, "argument --port: 'the usual' is no whole number from 0 to 65535"),
         ({"variant": ["a"]}, "argument --variant: 'a' is not of the form NAME=MODEL"),
         ({"backend": "process", "serverless": True}, "--serverless: only with --backend aws"),
     ],
