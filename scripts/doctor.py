@@ -30,7 +30,8 @@ from launcher.doctor.check import Check, Subject
 from launcher.doctor.examination import Result, examine, exit_code
 from launcher.doctor.examined_image import ExaminedImage, Given
 from launcher.doctor.examined_machine import Machine
-from launcher.doctor.placed import Photographs, PlacedModel, unpacked
+from launcher.doctor.examined_photographs import Photographs
+from launcher.doctor.placed import PlacedModel, unpacked
 from launcher.errors import SettingsError
 from launcher.model_source import archive_of
 

@@ -1,15 +1,21 @@
 """A look into every picture of a data folder, done by the training wing's `check_data.py`.
 
-Called by prepare_data.py and by the notebook, so that what a job would leave out is known before the upload.
+Called by prepare_data.py, the notebook and the doctor, so that what a job would leave out is known before the
+upload.
 """
 
 import csv
 import subprocess
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO
 
 from launcher import training_programs
 from launcher.errors import WorkFailed
+
+QUARANTINE, DUPLICATES, CLASSES = "quarantine.csv", "duplicates.csv", "classes.csv"  # written in this order
+_TRAINED_ON = "train"
 
 
 def check(
@@ -34,5 +40,28 @@ def check(
     )
     if (code := subprocess.run(command, stdout=stdout, stderr=stderr, check=False).returncode) != 0:
         raise WorkFailed(f"{data} cannot be trained on as it is (exit code {code}); the lines above say why")
-    with (reports / "quarantine.csv").open(newline="", encoding="utf-8") as stream:
-        return frozenset(row["file"] for row in csv.DictReader(stream))
+    return unreadable(reports)
+
+
+def unreadable(reports: Path) -> frozenset[str]:
+    """Return the files that reports name as unreadable, relative to the data folder."""
+    return frozenset(row["file"] for row in _rows(reports / QUARANTINE))
+
+
+def copies(reports: Path) -> Mapping[str, int]:
+    """Return how many pictures of each other split are also in train, as reports say."""
+    rows = _rows(reports / DUPLICATES)
+    trained_on = {row["digest"] for row in rows if row["split"] == _TRAINED_ON}
+    return Counter(
+        row["split"] for row in rows if row["digest"] in trained_on and row["split"] != _TRAINED_ON
+    )
+
+
+def contradictory(reports: Path) -> int:
+    """Return how many pictures stand in more than one class, as reports say."""
+    return len({row["digest"] for row in _rows(reports / DUPLICATES) if int(row["classes"]) > 1})
+
+
+def _rows(report: Path) -> list[dict[str, str]]:
+    with report.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))

@@ -3,7 +3,17 @@
 from launcher.doctor.check import Check
 from launcher.doctor.examined_image import ExaminedImage
 from launcher.doctor.examined_machine import Machine
-from launcher.doctor.files import layout, model_pickles, pictures, serves, unpacks
+from launcher.doctor.examined_photographs import Photographs
+from launcher.doctor.files import (
+    classes,
+    contradictions,
+    copies,
+    layout,
+    model_pickles,
+    pictures,
+    serves,
+    unpacks,
+)
 from launcher.doctor.image import (
     architecture,
     bind_to_port,
@@ -27,7 +37,7 @@ from launcher.doctor.image import (
     words,
 )
 from launcher.doctor.machine import clock, compose, credentials, disk, docker, memory, quotas, region, role
-from launcher.doctor.placed import Photographs, PlacedModel
+from launcher.doctor.placed import PlacedModel
 
 IMAGE: list[Check[ExaminedImage]] = [
     entrypoint.CHECK,
@@ -63,4 +73,10 @@ MACHINE: list[Check[Machine]] = [
     quotas.CHECK,
 ]
 MODEL: list[Check[PlacedModel]] = [unpacks.CHECK, model_pickles.CHECK, serves.CHECK]
-DATA: list[Check[Photographs]] = [layout.CHECK, pictures.CHECK]
+DATA: list[Check[Photographs]] = [
+    layout.CHECK,
+    pictures.CHECK,
+    classes.CHECK,
+    copies.CHECK,
+    contradictions.CHECK,
+]

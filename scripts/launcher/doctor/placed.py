@@ -1,4 +1,4 @@
-"""A model and photographs on this machine, as the checks below `files` ask for them."""
+"""A model on this machine, as the checks below `files` ask for it."""
 
 import contextlib
 import tempfile
@@ -46,12 +46,3 @@ def unpacked(place: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="doctor-") as folder:
         archives.unpack(place, Path(folder))
         yield Path(folder)
-
-
-@dataclass(frozen=True)
-class Photographs:
-    """A folder of photographs, and what looks into them."""
-
-    folder: Path
-    backend: str
-    image: str

@@ -1,14 +1,13 @@
 """The doctor without containers: secrets, how bad a finding is, this machine, a model, photographs."""
 
 import io
+import itertools
 import json
 import os
 import pickle
 import re
 import shutil
 import socket
-import subprocess
-import sys
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -29,6 +28,7 @@ from launcher.doctor import catalogue, layers, secret_kinds
 from launcher.doctor.check import Check, NotApplicable, Severity, Unjudged
 from launcher.doctor.examination import examine, exit_code
 from launcher.doctor.examined_machine import Machine
+from launcher.doctor.examined_photographs import Photographs
 from launcher.doctor.files import model_pickles
 from launcher.doctor.machine import clock, disk, memory
 from launcher.doctor.placed import PlacedModel
@@ -290,15 +290,11 @@ def test_each_source_is_a_page_of_ours_or_an_address() -> None:
 
 
 def doctor(*arguments: str | Path, **environment: str) -> tuple[int, dict[str, Any]]:
-    done = subprocess.run(
-        [sys.executable, ROOT / "scripts/doctor.py", *map(str, arguments), "--json"],
-        capture_output=True,
-        text=True,
-        env=os.environ | environment,
-        timeout=300,
-        check=False,
-    )
-    assert "Traceback" not in done.stderr
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        done = script.run("doctor", *map(str, arguments), "--json")
+    assert "/doctor-" not in done.stderr + done.stdout  # a folder that is gone by now
     assert done.stdout, done.stderr
     return done.returncode, json.loads(done.stdout)
 
@@ -439,22 +435,83 @@ def test_a_folder_without_a_description_is_no_model(tmp_path: Path) -> None:
 
 @pytest.fixture
 def photographs(tmp_path: Path) -> Path:
-    """Two classes in three splits."""
+    """Two classes in three splits, no picture twice."""
+    sizes = itertools.count(60)
     for split in ("train", "valid", "test"):
         for name in ("001.Red", "002.Green"):
             folder = tmp_path / "photographs" / split / name
             folder.mkdir(parents=True)
             for number in range(3):
-                Image.new("RGB", (60 + number, 50), (number, 99, 0)).save(folder / f"{number}.jpg")
+                Image.new("RGB", (next(sizes), 50), (0, 99, 0)).save(folder / f"{number}.jpg")
     return tmp_path / "photographs"
 
 
-def test_a_picture_that_cannot_be_read_is_a_warning_and_is_named(photographs: Path) -> None:
+def test_whole_photographs_pass_and_nothing_is_said_of_them(photographs: Path) -> None:
+    code, answer = doctor("--data", photographs, "--backend", "process")
+
+    assert (code, found(answer)) == (0, {})
+    assert not [check["name"] for check in answer["checks"] if check["skipped"] or check["unjudged"]]
+
+
+def test_a_picture_that_cannot_be_read_or_stands_where_it_should_not_is_a_warning(photographs: Path) -> None:
+    known = photographs / "train/001.Red/0.jpg"
     (photographs / "test/001.Red/text.jpg").write_text("no picture")
+    shutil.copy(known, photographs / "valid/001.Red/copy.jpg")
+    shutil.copy(known, photographs / "test/001.Red/copy.jpg")
+    shutil.copy(known, photographs / "test/002.Green/another.jpg")
+    shutil.copy(photographs / "valid/001.Red/1.jpg", photographs / "test/001.Red/of-valid.jpg")
 
     code, answer = doctor("--data", photographs, "--backend", "process")
 
-    assert (code, found(answer)) == (3, {"pictures": ["test/001.Red/text.jpg cannot be read"]})
+    assert code == 3
+    assert found(answer) == {
+        "pictures": ["test/001.Red/text.jpg cannot be read"],
+        "copies": [
+            "1 picture of valid is also in train: the measured accuracy is too high",
+            "2 pictures of test are also in train: the measured accuracy is too high",
+        ],
+        "contradictions": ["1 picture stands in more than one class"],
+    }
+
+
+def test_what_else_is_said_of_photographs_is_said_without_what_is_gone_afterwards(photographs: Path) -> None:
+    (photographs / "valid/001.Red/\x1b[2Jnotes.txt").write_text("no picture")
+    for number in range(12):
+        Image.new("RGB", (30 + number, 50)).save(photographs / f"train/002.Green/more-{number}.jpg")
+    (photographs / "test/001.Red/text.jpg").write_text("no picture")
+
+    said = script.run("doctor", "--data", str(photographs), "--backend", "process").stderr
+
+    assert said.splitlines() == [
+        "backend: process (as asked)",
+        "ignored 1 file(s) whose names are not those of pictures: valid/001.Red/\ufffd[2Jnotes.txt",
+        "the classes of train are unbalanced: 15 pictures of 002.Green, 3 of 001.Red",
+    ]
+
+
+def test_a_class_of_which_nothing_can_be_read_is_an_error(photographs: Path) -> None:
+    for picture in (photographs / "valid/001.Red").iterdir():
+        picture.write_text("no picture")
+
+    code, answer = doctor("--data", photographs, "--backend", "process")
+
+    assert code == 4
+    assert set(found(answer)) == {"pictures", "classes"}
+    assert found(answer)["classes"][0].startswith("none of the pictures of 001.Red in")
+
+
+def test_where_nothing_can_look_into_photographs_that_is_said_once(
+    photographs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER", "false")
+
+    results = list(examine(catalogue.DATA, Photographs(photographs, "docker", "no-image")))
+
+    unjudged = {each.name: each.unjudged for each in results if each.unjudged}
+    assert unjudged == {
+        "pictures": f"{photographs} cannot be trained on as it is (exit code 1); the lines above say why"
+    }
+    assert {each.name for each in results if each.skipped} == {"classes", "copies", "contradictions"}
 
 
 def test_a_split_without_a_class_is_an_error(photographs: Path) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from launcher.datasets import DatasetError, read_image_folder
 from launcher.doctor.check import Check, Severity
-from launcher.doctor.placed import Photographs
+from launcher.doctor.examined_photographs import Photographs
 
 
 def look(photographs: Photographs) -> Iterator[str]:

@@ -1,29 +1,14 @@
 """What a training job would leave out, found by its own look into every picture."""
 
-import sys
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
-from launcher import data_check
-from launcher.doctor.check import Check, NotApplicable, Severity
-from launcher.doctor.files import layout
-from launcher.doctor.placed import Photographs
+from launcher.doctor.check import Check, Severity
+from launcher.doctor.examined_photographs import Photographs
 
 
 def look(photographs: Photographs) -> Iterator[str]:
-    """Look into every picture; raises WorkFailed where they cannot be trained on."""
-    if any(layout.look(photographs)):
-        raise NotApplicable("the folders are not as they have to be")
-    with tempfile.TemporaryDirectory() as reports:
-        unreadable = data_check.check(
-            photographs.backend,
-            image=photographs.image,
-            data=photographs.folder,
-            reports=Path(reports),
-            stdout=sys.stderr,
-        )
-    yield from (f"{name} cannot be read" for name in sorted(unreadable))
+    """Look into every picture; raises WorkFailed where nothing can."""
+    yield from (f"{name} cannot be read" for name in sorted(photographs.look().unreadable))
 
 
 CHECK = Check(
