@@ -20,7 +20,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 
 from launcher import arguments as command
 from launcher import backends, docker_engine, requests
@@ -148,7 +147,7 @@ def watched(checks: Iterable[Check[Subject]], subject: Subject, *, fix: bool) ->
         for result in examine(checks, subject, fix=fix):
             results.append(result)
             if console.is_terminal:
-                console.log(f"{escape(result.holds)}: {'found' if result.found else 'done'}")
+                tell(report.in_short(result))
     return results
 
 

@@ -19,6 +19,15 @@ from launcher.plain_text import cell
 _COLOURS = {Severity.NOTE: "cyan", Severity.WARNING: "yellow", Severity.ERROR: "red"}
 
 
+def in_short(result: Result) -> str:
+    """Return a line about a check, for whoever watches."""
+    if result.found:
+        return f"{result.name}: {result.severity.name.lower()}"
+    if result.skipped or result.unjudged:
+        return f"{result.name}: {'nothing to check' if result.skipped else 'could not be judged'}"
+    return f"{result.name}: fine, {result.holds}"
+
+
 def show(results: Sequence[Result], subject: str) -> None:
     """Print a table of the findings, the worst first, then what was not checked and why."""
     if found := sorted((each for each in results if each.found), key=lambda each: -each.severity):
@@ -28,8 +37,9 @@ def show(results: Sequence[Result], subject: str) -> None:
             _say(f"{result.name}: {result.fixed}")
         if result.unjudged:
             _say(f"{result.name}: could not be judged: {result.unjudged}")
-    if skipped := [f"{each.name} ({each.skipped})" for each in results if each.skipped]:
-        _say(f"nothing to check: {', '.join(skipped)}")
+    for reason in dict.fromkeys(each.skipped for each in results if each.skipped):
+        names = ", ".join(each.name for each in results if each.skipped == reason)
+        _say(f"nothing to check, as {reason}: {names}")
     fine = sum(not (each.found or each.skipped or each.unjudged) for each in results)
     _say(f"{subject}: {fine} of {len(results)} checks found nothing")
 

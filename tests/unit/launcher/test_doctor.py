@@ -24,7 +24,7 @@ from tiny_artifact import write_tiny_artifact
 
 from launcher import archives, backends
 from launcher.account import Account
-from launcher.doctor import catalogue, layers, secret_kinds
+from launcher.doctor import catalogue, layers, report, secret_kinds
 from launcher.doctor.check import Check, NotApplicable, Severity, Unjudged
 from launcher.doctor.examination import examine, exit_code
 from launcher.doctor.examined_machine import Machine
@@ -98,6 +98,34 @@ def test_what_cannot_be_mended_stays_open_and_the_other_checks_go_on(reason: Exc
 
     assert (torn.open, list(torn.found)) == (True, ["torn", f"not mended: {reason}"])
     assert next_one.found == ["dirty"]
+
+
+def test_who_watches_is_told_a_line_a_check_and_what_was_skipped_by_its_reason(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    outcomes: list[dict[str, Any]] = [
+        {},
+        {"found": ["torn"], "severity": Severity.WARNING},
+        {"raises": Unjudged("no light")},
+        {"raises": NotApplicable("it has no sleeves")},
+        {"raises": NotApplicable("it has no sleeves")},
+    ]
+    results = list(examine([look_at(**each) for each in outcomes], "coat"))
+
+    report.show(results, "coat")
+
+    assert [report.in_short(each).removeprefix("a-check: ") for each in results] == [
+        "fine, all is well",
+        "warning",
+        "could not be judged",
+        "nothing to check",
+        "nothing to check",
+    ]
+    assert capsys.readouterr().out.splitlines()[-3:] == [
+        "a-check: could not be judged: no light",
+        "nothing to check, as it has no sleeves: a-check, a-check",
+        "coat: 1 of 5 checks found nothing",
+    ]
 
 
 TEN = "a1B2c3D4e5"
