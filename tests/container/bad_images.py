@@ -69,6 +69,7 @@ BAD = {
     "never-healthy": fault("never-healthy", "healthy"),
     "slow-connections": fault("slow-connections", "connection"),
     "slow-ping": fault("slow-ping", "ping-time"),
+    "dripping-ping": fault("dripping-ping", "healthy", limits=replace(HURRY, startup_seconds=12)),
     "early-ping": fault("early-ping", "ping-early"),
     "ping-when-dead": fault("ping-when-dead", "ping-late"),
     "dies-with-0": fault("dies-with-0", "ping-late"),

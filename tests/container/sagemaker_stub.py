@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -46,6 +47,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(self.unknown())
         if FAULT == "slow-ping":
             time.sleep(3)
+        if FAULT == "dripping-ping":
+            return self.drip()
         return self.answer(503 if self.dead.is_set() and FAULT != "ping-when-dead" else 200)
 
     def do_DELETE(self) -> None:
@@ -76,6 +79,15 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Length", "0")
         self.end_headers()
+
+    def drip(self) -> None:
+        """Give one byte after the other, for ever."""
+        self.send_response(200)
+        self.end_headers()
+        with suppress(OSError):  # until who asked has gone
+            while True:
+                self.wfile.write(b"x")
+                time.sleep(0.2)
 
     def log_message(self, *_: Any) -> None:
         """Say nothing."""

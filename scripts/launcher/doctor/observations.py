@@ -8,11 +8,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Start:
-    """How `serve` started: when /ping was first OK, in seconds, else how it ended, and its last lines."""
+    """How `serve` started: when /ping was first OK, in seconds, else how it ended, and its last lines.
+
+    `ping` is what was seen of GET /ping at last, in words.
+    """
 
     healthy_after: float | None
     exit_code: int | None
     log: str
+    ping: str = ""
 
 
 @dataclass(frozen=True)

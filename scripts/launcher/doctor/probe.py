@@ -3,12 +3,14 @@
 Called by `examined_image`.
 """
 
+import asyncio
 import json
 import pickle
 import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -16,19 +18,37 @@ import httpx
 OK = 200
 _PATIENCE_SECONDS = 10.0  # longer than the platform's, so that what is slow is told from what is dead
 _INVOKE_SECONDS = 60.0  # the platform's, for /invocations
+_MOST_BYTES = 2**20  # of an answer; what goes on then has no end
 _CONNECTIONS = 5  # at a time
 _ROUNDS = 3  # the best counts: this machine may be busy
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a request was answered: a status, if one came, and in words why that is not a whole answer."""
+
+    status: int | None
+    trouble: str = ""
+
+    @property
+    def whole(self) -> int | None:
+        """The status of an answer that has come to its end."""
+        return None if self.trouble else self.status
+
+
 class Probe:
-    """Asks one port of one address; a status of None is no answer."""
+    """Asks one port of one address; a status of None is no answer, or one without an end."""
 
     def __init__(self, address: str, port: int) -> None:
         self._address, self._port = address, port
 
     def ping(self) -> int | None:
         """Return the status of GET /ping."""
-        return self.ask("GET", "/ping", timeout=_PATIENCE_SECONDS)
+        return self.answer_to_ping().whole
+
+    def answer_to_ping(self) -> Answer:
+        """Return what GET /ping is answered."""
+        return self.answer("GET", "/ping", seconds=_PATIENCE_SECONDS)
 
     def invoke(self, path: str = "/invocations") -> int | None:
         """Return the status that an empty JSON object is answered with: any server's own, but the same."""
@@ -48,15 +68,16 @@ class Probe:
             headers={"Content-Type": "application/x-npy", "Accept": "application/json"},
         )
 
-    def ask(self, method: str, path: str, *, timeout: float = _INVOKE_SECONDS, **request: Any) -> int | None:
-        """Return the status of a request on a connection of its own."""
+    def ask(self, method: str, path: str, **request: Any) -> int | None:
+        """Return the status of a request."""
+        return self.answer(method, path, **request).whole
+
+    def answer(self, method: str, path: str, *, seconds: float = _INVOKE_SECONDS, **request: Any) -> Answer:
+        """Return what a request on a connection of its own is answered within so many seconds, all in all."""
         if not self._address:
-            return None  # it has ended
+            return Answer(None, "it has ended")
         url = f"http://{self._address}:{self._port}{path}"
-        try:
-            return httpx.request(method, url, timeout=timeout, trust_env=False, **request).status_code
-        except httpx.HTTPError:
-            return None
+        return asyncio.run(_answer(method, url, seconds, request))
 
     def ping_seconds(self) -> float:
         """Return how long /ping takes, at best."""
@@ -84,6 +105,31 @@ class Probe:
                     return _PATIENCE_SECONDS
                 slowest = max(slowest, time.monotonic() - began)
         return slowest
+
+
+async def _answer(method: str, url: str, seconds: float, request: Mapping[str, Any]) -> Answer:
+    """The time bounds the whole, which httpx's own timeouts do not: they begin anew with every byte."""
+    status, count = None, 0
+    try:
+        async with (
+            asyncio.timeout(seconds),
+            httpx.AsyncClient(timeout=seconds, trust_env=False) as client,
+            client.stream(method, url, **request) as response,
+        ):
+            status = response.status_code
+            async for piece in response.aiter_raw():
+                count += len(piece)
+                if count > _MOST_BYTES:
+                    return Answer(status, f"answered {status} without an end: {count:,} bytes had come")
+    except (TimeoutError, httpx.TimeoutException):
+        if status is None:
+            return Answer(None, f"not answered within {seconds:.0f} s")
+        return Answer(status, f"answered {status} without an end: {count:,} bytes in {seconds:.0f} s")
+    except httpx.ConnectError:
+        return Answer(None, "not answered: nothing listens there")
+    except httpx.HTTPError:
+        return Answer(None, "answered with what is no HTTP, or breaks off")
+    return Answer(status)
 
 
 class _MakesFile:

@@ -12,7 +12,7 @@ from pathlib import Path
 from launcher import layout, requests
 from launcher.doctor.limits import Limits
 from launcher.doctor.observations import Death, ManyModels, Moved, Serving, Start, Training, TrainingStop
-from launcher.doctor.probe import OK, Probe
+from launcher.doctor.probe import OK, Answer, Probe
 from launcher.doctor.sandbox import Box, Sandbox
 
 PORT = 8080
@@ -26,14 +26,15 @@ _ABSENT = "never-loaded"
 
 def start(box: Box, probe: Probe, seconds: float) -> Start:
     """Wait until an endpoint is healthy or has ended."""
-    began = time.monotonic()
+    began, answer = time.monotonic(), Answer(None)
     while (elapsed := time.monotonic() - began) < seconds:
-        if probe.ping() == OK:
+        answer = probe.answer_to_ping()
+        if answer.whole == OK:
             return Start(time.monotonic() - began, None, "")
         if (code := box.exit_code()) is not None:
             return Start(None, code, box.log())
         time.sleep(_LOOK_SECONDS if elapsed < 30 else 1.0)
-    return Start(None, None, box.log())
+    return Start(None, None, box.log(), answer.trouble or f"answered {answer.status}")
 
 
 def serving(box: Box, limits: Limits) -> Serving:

@@ -12,7 +12,8 @@ def look(image: ExaminedImage) -> Iterator[str]:
     start = image.serving.start
     if start.healthy_after is not None:
         return
-    how = "goes on" if start.exit_code is None else f"ends with code {start.exit_code}"
+    goes_on = f"goes on, GET /ping is {start.ping},"
+    how = goes_on if start.exit_code is None else f"ends with code {start.exit_code}"
     said = f"serve {how} and never was healthy: {last_line(start.log)}"
     if image.given.model is None:
         raise Unjudged(f"{said}; --model gives it a model")

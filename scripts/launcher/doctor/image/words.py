@@ -6,6 +6,8 @@ from launcher.doctor.check import TRAINING, Check, NotApplicable, Severity
 from launcher.doctor.examined_image import ExaminedImage
 from launcher.doctor.image import entrypoint
 
+_LONGEST = 500  # characters of a line
+
 
 def look(image: ExaminedImage) -> Iterator[str]:
     if image.trains or image.serves:
@@ -19,8 +21,9 @@ def look(image: ExaminedImage) -> Iterator[str]:
 
 
 def last_line(log: str) -> str:
-    """Return the last thing that was said."""
-    return next((line.strip() for line in reversed(log.splitlines()) if line.strip()), "nothing was said")
+    """Return the last thing that was said, or the beginning of it."""
+    line = next((line.strip() for line in reversed(log.splitlines()) if line.strip()), "nothing was said")
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
 
 
 CHECK = Check(
