@@ -19,6 +19,7 @@ from rich.console import Console
 
 from launcher import arguments as command
 from launcher import bounds, charges, command_line, costs, prices
+from launcher.errors import SettingsError
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -97,8 +98,14 @@ def tell_request(file: str, minutes: float | None, table: prices.Prices) -> None
     """Print what requests cost at most, and what they are expected to when a run takes so many minutes."""
     content = command.read_object(Path("/dev/stdin" if file == "-" else file), "request")
     operations = costs.operations_of(content)
-    print("\n".join(costs.lines(operations, table)) or "nothing of this is charged for by itself")
-    for each in costs.of(operations, table) if minutes else []:
+    costs.check(operations)
+    try:
+        lines, found = costs.lines(operations, table), costs.of(operations, table)
+    except KeyError as missing:  # the API takes a request without it
+        raise SettingsError(f"what this costs depends on {missing}, which it does not have") from None
+    names = ", ".join(sorted({name for name, _ in operations}))
+    print("\n".join(lines) or f"nothing that is known to be charged for by itself: {names}")
+    for each in found if minutes else []:
         if (expected := each.expected(minutes or 0)) is not None:
             print(f"expected of {each.what}: {costs.money(expected)} when it runs {minutes:g} minutes")
 

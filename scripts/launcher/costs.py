@@ -6,13 +6,15 @@ Called by `arguments.show` for every --dry-run, by `scripts/costs.py` and by `ch
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from launcher.clarify_requests import ANALYSIS
+from launcher.errors import SettingsError
 from launcher.prices import MONTH_HOURS, Prices
-from launcher.requests import Request
+from launcher.requests import Request, validate
 
 _REQUEST_SECONDS = 0.1  # what one picture is taken to cost serverless, where nothing was measured there
 _DAY = 86_400  # the platform's own limit where a request has none
@@ -304,6 +306,7 @@ _BY_KEY = {
     "TransformJobName": "CreateTransformJob",
     "ProcessingJobName": "CreateProcessingJob",
 }
+_OPERATION = r"[A-Z][A-Za-z]+"
 
 
 def operations_of(content: Request) -> list[tuple[str, Request]]:
@@ -312,4 +315,20 @@ def operations_of(content: Request) -> list[tuple[str, Request]]:
     if alone:
         return [(alone[0], content)]
     each_as_list = ((name, each if isinstance(each, list) else [each]) for name, each in content.items())
-    return [(name, request) for name, requests in each_as_list for request in requests]
+    return [(name, request) for name, several in each_as_list for request in several]
+
+
+def check(operations: Operations) -> None:
+    """Raise SettingsError for what is no request, or not all of one."""
+    strange = [
+        name for name, each in operations if not (re.fullmatch(_OPERATION, name) and isinstance(each, dict))
+    ]
+    if strange or not operations:
+        raise SettingsError(
+            f"this is no request that is known here: it has {', '.join(strange) or 'nothing'}. Known is what "
+            "a --dry-run prints: one request of a job, a search, a transform or an endpoint's configuration, "
+            "or several by their operations' names"
+        )
+    for operation, request in operations:
+        if operation in _BY_KEY.values():
+            validate(operation, request)

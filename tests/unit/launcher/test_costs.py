@@ -295,8 +295,57 @@ def test_what_readme_says_that_it_costs_is_what_its_commands_say(
     assert shipped.source.startswith("by hand, from memory")
 
 
+COMPLETE = JOB | {
+    "AlgorithmSpecification": {"TrainingInputMode": "File"},
+    "OutputDataConfig": {"S3OutputPath": "s3://b/o"},
+    "RoleArn": "arn:aws:iam::123456789012:role/dogs",
+}
+INCOMPLETE_SEARCH = {
+    "HyperParameterTuningJobName": "dogs",
+    "HyperParameterTuningJobConfig": {"Strategy": "Random", "ResourceLimits": {"MaxParallelTrainingJobs": 1}},
+}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"a": 1}, "error: this is no request that is known here: it has a. Known is what a --dry-run"),
+        ({"EndpointName": "dogs"}, "no request that is known here: it has EndpointName."),
+        ({}, "no request that is known here: it has nothing."),
+        ({"TrainingJobName": "dogs"}, 'Missing required parameter in input: "RoleArn"'),
+        (COMPLETE | {"ResourceConfig": "large"}, "Invalid type for parameter ResourceConfig"),
+        (COMPLETE | {"ResourceConfig": {"VolumeSizeInGB": 5}}, "what this costs depends on 'InstanceType'"),
+        (INCOMPLETE_SEARCH, "what this costs depends on 'TrainingJobDefinition'"),
+    ],
+)
+def test_what_is_no_whole_request_is_said(tmp_path: Path, content: dict[str, Any], said: str) -> None:
+    (tmp_path / "job.json").write_text(json.dumps(content))
+
+    ended = script.run("costs", "--request", str(tmp_path / "job.json"))
+
+    assert (ended.returncode, said in ended.stderr) == (2, True), ended.stderr
+
+
+def test_what_a_dry_run_prints_is_known() -> None:
+    printed = [json.loads(file.read_text()) for file in pages.ROOT.glob("tests/golden/*/*.json")]
+    several = [each["requests"] for each in printed if "requests" in each and "operation" not in each]
+
+    for requests in several:
+        costs.check(costs.operations_of(requests))
+
+    assert len(several) > 20
+
+
+def test_what_is_free_is_named(tmp_path: Path) -> None:
+    (tmp_path / "request.json").write_text('{"DeleteEndpoint": {"EndpointName": "dogs"}}')
+
+    ended = script.run("costs", "--request", str(tmp_path / "request.json"))
+
+    assert ended.stdout == "nothing that is known to be charged for by itself: DeleteEndpoint\n"
+
+
 def test_the_script_answers_without_an_account(tmp_path: Path) -> None:
-    (tmp_path / "job.json").write_text(json.dumps(JOB))
+    (tmp_path / "job.json").write_text(json.dumps(COMPLETE))
     elsewhere = tmp_path / "prices.toml"
     elsewhere.write_text(DEFAULT_FILE.read_text().replace("= 1.408", "= 2.0"))
 
