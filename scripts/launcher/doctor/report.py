@@ -5,7 +5,7 @@ reaches a terminal as it is.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.table import Table
 from rich.text import Text
@@ -35,13 +35,20 @@ def show(results: Sequence[Result], subject: str) -> None:
     for result in results:
         if result.fixed:
             _say(f"{result.name}: {result.fixed}")
-        if result.unjudged:
-            _say(f"{result.name}: could not be judged: {result.unjudged}")
-    for reason in dict.fromkeys(each.skipped for each in results if each.skipped):
-        names = ", ".join(each.name for each in results if each.skipped == reason)
+    for reason, names in _by_reason((each.unjudged, each.name) for each in results):
+        _say(f"{names}: could not be judged: {reason}")
+    for reason, names in _by_reason((each.skipped, each.name) for each in results):
         _say(f"nothing to check, as {reason}: {names}")
     fine = sum(not (each.found or each.skipped or each.unjudged) for each in results)
     _say(f"{subject}: {fine} of {len(results)} checks found nothing")
+
+
+def _by_reason(names: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Yield each reason with the names of those that have it; "" is none."""
+    by_reason: dict[str, list[str]] = {}
+    for reason, name in names:
+        by_reason.setdefault(reason, []).append(name)
+    yield from ((reason, ", ".join(those)) for reason, those in by_reason.items() if reason)
 
 
 def _say(text: str) -> None:

@@ -100,12 +100,13 @@ def test_what_cannot_be_mended_stays_open_and_the_other_checks_go_on(reason: Exc
     assert next_one.found == ["dirty"]
 
 
-def test_who_watches_is_told_a_line_a_check_and_what_was_skipped_by_its_reason(
+def test_who_watches_is_told_a_line_a_check_and_at_last_what_has_no_verdict_by_its_reason(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     outcomes: list[dict[str, Any]] = [
         {},
         {"found": ["torn"], "severity": Severity.WARNING},
+        {"raises": Unjudged("no light")},
         {"raises": Unjudged("no light")},
         {"raises": NotApplicable("it has no sleeves")},
         {"raises": NotApplicable("it has no sleeves")},
@@ -118,13 +119,14 @@ def test_who_watches_is_told_a_line_a_check_and_what_was_skipped_by_its_reason(
         "fine, all is well",
         "warning",
         "could not be judged",
+        "could not be judged",
         "nothing to check",
         "nothing to check",
     ]
     assert capsys.readouterr().out.splitlines()[-3:] == [
-        "a-check: could not be judged: no light",
+        "a-check, a-check: could not be judged: no light",
         "nothing to check, as it has no sleeves: a-check, a-check",
-        "coat: 1 of 5 checks found nothing",
+        "coat: 1 of 6 checks found nothing",
     ]
 
 
