@@ -1,7 +1,7 @@
 """The report of one training job: a self-contained HTML page, and the PNGs of its plots.
 
 Called by the job at its end, also at a crash, and by `trainer.analysis` for a job that has finished. What it
-says is `trainer.report_sections`'s, how it looks is report.html's.
+says is `trainer.report_head`'s and `trainer.report_sections`'s, how it looks is report.html's.
 """
 
 import base64
@@ -18,18 +18,20 @@ def write_report(folder: Path, tensors: Path | None) -> Path:
     # A job imports this module at its start, and matplotlib takes a second.
     import jinja2  # noqa: PLC0415
 
-    from trainer import report_sections as content  # noqa: PLC0415
+    from trainer.report_head import read_head  # noqa: PLC0415
+    from trainer.report_sections import Picture, read_sections  # noqa: PLC0415
+    from trainer.report_words import shown  # noqa: PLC0415
 
-    sections = list(content.read_sections(folder, tensors))
-    pictures = [part for section in sections for part in section.parts if isinstance(part, content.Picture)]
+    sections = list(read_sections(folder, tensors))
+    pictures = [part for section in sections for part in section.parts if isinstance(part, Picture)]
     template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
         (Path(__file__).parent / "report.html").read_text(encoding="utf-8")
     )
     text = template.render(
-        head=content.read_head(folder),
+        head=read_head(folder),
         sections=sections,
         encoded=lambda png: base64.b64encode(png).decode(),
-        shown=content.shown,
+        shown=shown,
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
     return _write(folder / "report", text, {f"{each.name}.png": each.png for each in pictures})

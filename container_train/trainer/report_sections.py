@@ -6,19 +6,29 @@ the section says so in a sentence. All text is plain here; the page's template e
 
 import csv
 import json
-import math
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from trainer import report_plots as plots
 from trainer.failures import TrainerError
 from trainer.findings import FILE as FINDINGS
 from trainer.findings import Finding, read_findings
 from trainer.labels import label_of
+from trainer.report_files import (
+    DAMAGED,
+    Missing,
+    best_epoch,
+    open_text,
+    read_card,
+    read_history,
+    read_object,
+    read_profile,
+    reason,
+)
+from trainer.report_words import duration, percent, scrubbed, shown, slug
 
 if TYPE_CHECKING:
     from trainer.report_tensors import Curves, Norms
@@ -26,18 +36,6 @@ if TYPE_CHECKING:
 _LISTED = 50  # quarantined files
 _HARDEST = 10
 _OPERATORS = 15
-_FAILURE = 6000  # characters of a failure's text, the last
-_PATH = re.compile(r"(?<![\w.:/…\\])(?:/[^\s/'\"<>]+)+/([^\s/'\"<>]+)")
-_DAMAGED = (
-    ArithmeticError,
-    AttributeError,
-    csv.Error,
-    LookupError,
-    OSError,
-    RecursionError,
-    TypeError,
-    ValueError,
-)
 
 
 @dataclass(frozen=True)
@@ -80,10 +78,9 @@ Build = Callable[[], Iterable[Part]]
 
 @dataclass
 class Section:
-    """A title, a sentence about it, and its parts."""
+    """A title, and its parts."""
 
     title: str
-    about: str = ""
     parts: list[Part] = field(default_factory=list)
 
     @property
@@ -92,67 +89,11 @@ class Section:
         return [part for part in self.parts if isinstance(part, Finding)]
 
 
-@dataclass(frozen=True)
-class Fact:
-    """A figure of the head: what it is, its value, and more about it."""
-
-    name: str
-    value: str
-    detail: str = ""
-
-
-@dataclass(frozen=True)
-class Head:
-    """The top of the page."""
-
-    job: str
-    status: str
-    failure: str
-    facts: Sequence[Fact]
-    notes: Sequence[str]
-
-
-_STATUS = {"running": "running, or killed: it has not said how it ended"}
-
-
-class Missing(Exception):  # noqa: N818 - it is no error: the report says so
-    """A file is missing or damaged; the message is the sentence for the page."""
-
-
-def read_head(folder: Path) -> Head:
-    """Name, status and the main figures."""
-    notes: list[str] = []
-    run: Any = {}
-    try:
-        run = _object(folder, "run.json", "the job did not write down what it was")
-    except Missing as missing:
-        notes.append(str(missing))
-    facts = [
-        *_guarded_facts(partial(_validation_facts, folder)),
-        *_guarded_facts(partial(_test_facts, folder)),
-        *_guarded_facts(partial(_run_facts, run)),
-    ]
-    return Head(
-        job=scrubbed(run.get("job_name") or ""),
-        status=_STATUS.get(
-            str(run.get("status")), str(run.get("status") or "how the job ended is not known")
-        ),
-        failure=scrubbed(run.get("failure") or "")[-_FAILURE:],
-        facts=facts,
-        notes=notes,
-    )
-
-
 def read_sections(folder: Path, tensors: Path | None) -> Iterator[Section]:
     """All sections but the head, in the order of the page."""
-    yield _section(
-        "What the rules found",
-        "",
-        partial(_findings, folder),
-    )
+    yield _section("What the rules found", partial(_findings, folder))
     yield _section(
         "Loss and accuracy",
-        "",
         partial(_history_plot, folder, "loss"),
         partial(_history_plot, folder, "accuracy"),
         partial(_members, folder),
@@ -160,22 +101,21 @@ def read_sections(folder: Path, tensors: Path | None) -> Iterator[Section]:
     yield _tensors(folder, tensors)
     yield _section(
         "Where the time went",
-        "",
         partial(_phases_by_epoch, folder),
         partial(_phases_share, folder),
         partial(_steps, folder),
     )
-    yield _section("What the machine did", "", partial(_utilisation, folder))
-    if parts := _section("Operators", "", partial(_operators, folder)).parts:
-        yield Section("Operators", "", parts)
-    yield _section("Files left out", "", partial(_quarantine, folder))
-    yield _section("Where it goes wrong", "", partial(_confusions, folder), partial(_hardest, folder))
-    yield _section("Environment", "", partial(_environment, folder))
+    yield _section("What the machine did", partial(_utilisation, folder))
+    if parts := _section("Operators", partial(_operators, folder)).parts:
+        yield Section("Operators", parts)
+    yield _section("Files left out", partial(_quarantine, folder))
+    yield _section("Where it goes wrong", partial(_confusions, folder), partial(_hardest, folder))
+    yield _section("Environment", partial(_environment, folder))
 
 
-def _section(title: str, about: str, *builders: Build) -> Section:
+def _section(title: str, *builders: Build) -> Section:
     """Whatever the builders give; where one fails, why."""
-    section = Section(title, about)
+    section = Section(title)
     for build in builders:
         try:
             section.parts.extend(build())
@@ -183,60 +123,9 @@ def _section(title: str, about: str, *builders: Build) -> Section:
             note = Note(str(missing), alarming=True)
             if note not in section.parts:  # two plots of one file
                 section.parts.append(note)
-        except _DAMAGED as error:
-            section.parts.append(Note(f"A part cannot be shown: {_reason(error)}.", alarming=True))
+        except DAMAGED as error:
+            section.parts.append(Note(f"A part cannot be shown: {reason(error)}.", alarming=True))
     return section
-
-
-def _guarded_facts(build: Callable[[], Iterable[Fact]]) -> list[Fact]:
-    """The facts, none where their file is missing or damaged: its section says so."""
-    try:
-        return list(build())
-    except (Missing, *_DAMAGED):
-        return []
-
-
-# ── the head ──────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _validation_facts(folder: Path) -> Iterator[Fact]:
-    history = _history(folder)
-    if len(history) > 1:
-        yield Fact("members", str(len(history)), "their best epochs are below")
-        return
-    for entries in history.values():
-        best = _best(entries)
-        yield Fact("best epoch", str(best["epoch"]), f"of {len(entries)}")
-        loss = shown(best.get("validation:loss"))
-        yield Fact("validation accuracy", percent(best.get("validation:accuracy")), f"loss {loss}")
-
-
-def _test_facts(folder: Path) -> Iterator[Fact]:
-    card = _card(folder)
-    low, high = (percent(card["accuracy_interval"][end]) for end in ("low", "high"))
-    interval = f"95 % interval {low} to {high}, {card['pictures']:,} pictures"
-    yield Fact("test accuracy", percent(card["accuracy"]), interval)
-    yield Fact("among the first five", percent(card["top5"]), "of the test pictures")
-
-
-def _run_facts(run: Mapping[str, Any]) -> Iterator[Fact]:
-    if run.get("seconds"):
-        yield Fact("duration", duration(run["seconds"]), str((run.get("machine") or {}).get("device", "")))
-    if pictures := run.get("pictures"):
-        counts = ", ".join(f"{count:,} {split}" for split, count in pictures.items())
-        classes = f"{run['classes']:,} classes" if "classes" in run else ""
-        yield Fact("pictures", f"{sum(pictures.values()):,}", f"{counts}; {classes}".rstrip("; "))
-
-
-def _best(entries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """The epoch that the job keeps: best by validation accuracy, then by loss."""
-
-    def rank(entry: Mapping[str, Any]) -> tuple[float, float]:
-        accuracy = plots.number(entry.get("validation:accuracy"))
-        loss = plots.number(entry.get("validation:loss"))
-        return (-1.0 if math.isnan(accuracy) else accuracy, -math.inf if math.isnan(loss) else -loss)
-
-    return max(entries, key=rank)
 
 
 # ── findings ──────────────────────────────────────────────────────────────────────────────────────────
@@ -247,8 +136,8 @@ def _findings(folder: Path) -> Iterator[Part]:
         raise Missing(f"The rules did not run: {FINDINGS} is missing.")
     try:
         found = read_findings(folder)
-    except _DAMAGED as error:
-        raise Missing(f"{FINDINGS} is damaged ({_reason(error)}): what the rules found is lost.") from None
+    except DAMAGED as error:
+        raise Missing(f"{FINDINGS} is damaged ({reason(error)}): what the rules found is lost.") from None
     if not found:
         yield Note("No rule found anything.")
     for each in found:
@@ -258,27 +147,19 @@ def _findings(folder: Path) -> Iterator[Part]:
 # ── the training ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def _history(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    history = _object(folder, "history.json", "no epoch was finished, or the job was not watched")
-    finished = {member: entries for member, entries in history.items() if entries}
-    if not finished:
-        raise Missing("history.json holds no epoch: the job ended before its first epoch did.")
-    return finished
-
-
 def _history_plot(folder: Path, metric: Literal["loss", "accuracy"]) -> Iterator[Part]:
     about = {
         "loss": "Mean cross-entropy of each epoch; training's while the weights were changing.",
         "accuracy": "Share of pictures whose most likely class is the right one.",
     }
-    draw = partial(plots.epochs, history=_history(folder), metric=metric)
+    draw = partial(plots.epochs, history=read_history(folder), metric=metric)
     yield Picture(metric, f"{metric.capitalize()} over epochs", about[metric], plots.png(draw))
 
 
 def _members(folder: Path) -> Iterator[Part]:
-    history = _history(folder)
+    history = read_history(folder)
     if len(history) > 1:
-        best = {member: _best(entries) for member, entries in history.items()}
+        best = {member: best_epoch(entries) for member, entries in history.items()}
         rows = [
             [member, str(entry["epoch"]), percent(entry.get("validation:accuracy")),
              shown(entry.get("validation:loss"))]
@@ -293,7 +174,7 @@ def _members(folder: Path) -> Iterator[Part]:
 def _tensors(folder: Path, tensors: Path | None) -> Section:
     """Losses, gradients and weights of all members."""
     read: list[Curves] = []
-    section = _section("Inside the network", "", partial(_read_trials, folder, tensors, read))
+    section = _section("Inside the network", partial(_read_trials, folder, tensors, read))
     builders: list[Build] = [partial(_saved_losses, read)]
     for curves in read:
         of = curves.member if len(read) > 1 else ""
@@ -302,7 +183,7 @@ def _tensors(folder: Path, tensors: Path | None) -> Section:
             partial(_norms, _WEIGHTS, of, curves.growth),
             partial(_norms, _UPDATES, of, curves.update_ratios),
         ]
-    section.parts += _section("", "", *builders).parts
+    section.parts += _section("", *builders).parts
     return section
 
 
@@ -330,8 +211,8 @@ def _read_trials(folder: Path, tensors: Path | None, read: "list[Curves]") -> It
 
 def _only_member(folder: Path) -> str:
     try:
-        return next(iter(_history(folder)))
-    except (Missing, *_DAMAGED):
+        return next(iter(read_history(folder)))
+    except (Missing, *DAMAGED):
         return ""
 
 
@@ -384,7 +265,7 @@ def _norms(plot: _LayerPlot, member: str, layers: "Norms") -> Iterator[Part]:
         draw = partial(
             plots.norms, layers=layers, label=plot.label, marks=plot.marks, logarithmic=plot.logarithmic
         )
-        name = f"{plot.name}-{_slug(member)}" if member else plot.name
+        name = f"{plot.name}-{slug(member)}" if member else plot.name
         title = f"{plot.title}, {member}" if member else plot.title
         wide, about = len(layers) > plots.LINES, plot.about
         if wide:
@@ -396,14 +277,8 @@ def _norms(plot: _LayerPlot, member: str, layers: "Norms") -> Iterator[Part]:
 # ── the time ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _profile(folder: Path) -> dict[str, Any]:
-    return _object(
-        folder, "profile.json", "the profiler was switched off, or the job ended before it could write"
-    )
-
-
 def _phases_by_epoch(folder: Path) -> Iterator[Part]:
-    entries = _profile(folder)["epochs"]
+    entries = read_profile(folder)["epochs"]
     if not entries:
         yield Note("No epoch was measured.")
         return
@@ -414,14 +289,14 @@ def _phases_by_epoch(folder: Path) -> Iterator[Part]:
 
 
 def _phases_share(folder: Path) -> Iterator[Part]:
-    png = plots.png(partial(plots.phases_share, phases=_profile(folder)["phases"]))
+    png = plots.png(partial(plots.phases_share, phases=read_profile(folder)["phases"]))
     yield Picture(
         "phases_share", "Phases of the whole run", "What the time went into, all epochs together.", png
     )
 
 
 def _steps(folder: Path) -> Iterator[Part]:
-    steps = _profile(folder)["steps"]
+    steps = read_profile(folder)["steps"]
     median = plots.number(steps["median"])
     rows = [
         ["median", duration(median), ""],
@@ -441,7 +316,7 @@ def _times(seconds: object, median: float) -> str:
 
 
 def _utilisation(folder: Path) -> Iterator[Part]:
-    samples = _profile(folder)["samples"]
+    samples = read_profile(folder)["samples"]
     if not samples.get("seconds") or not any(values for name, values in samples.items() if name != "seconds"):
         yield Note("The machine was not sampled: the job was too short.")
         return
@@ -453,7 +328,7 @@ def _utilisation(folder: Path) -> Iterator[Part]:
 def _operators(folder: Path) -> Iterator[Part]:
     """Only of a job that was traced."""
     try:
-        profile = _profile(folder)
+        profile = read_profile(folder)
     except Missing:
         return
     if found := (profile.get("operators") or [])[:_OPERATORS]:
@@ -470,7 +345,7 @@ def _operators(folder: Path) -> Iterator[Part]:
 
 
 def _quarantine(folder: Path) -> Iterator[Part]:
-    with _opened(folder, "quarantine.csv", "the job ended before the pictures were checked") as stream:
+    with open_text(folder, "quarantine.csv", "the job ended before the pictures were checked") as stream:
         rows = [row for row in list(csv.reader(stream))[1:] if row]
     if not rows:
         yield Note("Every picture could be read.")
@@ -484,12 +359,8 @@ def _quarantine(folder: Path) -> Iterator[Part]:
         yield Note(f"… and {len(rows) - _LISTED:,} more, in quarantine.csv.")
 
 
-def _card(folder: Path) -> dict[str, Any]:
-    return _object(folder, "report_card.json", "the job did not get as far as the test split")
-
-
 def _confusions(folder: Path) -> Iterator[Part]:
-    found = _card(folder)["confusions"]
+    found = read_card(folder)["confusions"]
     if not found:
         yield Note("Every test picture was named right.")
         return
@@ -503,7 +374,7 @@ def _confusions(folder: Path) -> Iterator[Part]:
 def _hardest(folder: Path) -> Iterator[Part]:
     scored = [
         (each["accuracy"], label_of(name), each["pictures"])
-        for name, each in _card(folder)["per_class"].items()
+        for name, each in read_card(folder)["per_class"].items()
         if each["accuracy"] is not None
     ]
     rows = [
@@ -514,7 +385,7 @@ def _hardest(folder: Path) -> Iterator[Part]:
 
 
 def _environment(folder: Path) -> Iterator[Part]:
-    run = _object(folder, "run.json", "machine, versions and hyperparameters are not known")
+    run = read_object(folder, "run.json", "machine, versions and hyperparameters are not known")
     for title, key in (
         ("Machine", "machine"),
         ("Hyperparameters", "hyperparameters"),
@@ -530,82 +401,3 @@ def _setting(value: object) -> str:
     if isinstance(value, float):
         return shown(value)
     return scrubbed(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-
-
-# ── files ─────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _opened(folder: Path, name: str, why: str) -> Any:
-    try:
-        return (folder / name).open(newline="", encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        raise Missing(f"{name} is missing: {why}.") from None
-    except OSError as error:
-        raise Missing(f"{name} cannot be read: {_reason(error)}.") from None
-
-
-def _object(folder: Path, name: str, why: str) -> dict[str, Any]:
-    """A JSON object; raises `Missing`, whose sentence says why."""
-    with _opened(folder, name, why) as stream:
-        try:
-            content = json.load(stream)
-        except (OSError, RecursionError, ValueError) as error:
-            raise Missing(f"{name} is damaged or cut off ({_reason(error)}).") from None
-    if not isinstance(content, dict):
-        raise Missing(f"{name} is damaged: it holds no JSON object.")
-    return content
-
-
-def _reason(error: BaseException) -> str:
-    """What went wrong, without a path."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    text = scrubbed(error)
-    return f"{text} is missing" if isinstance(error, KeyError) else text or type(error).__name__
-
-
-# ── words ─────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def scrubbed(text: object) -> str:
-    """Text without the machine's folders: of an absolute path the last part stays."""
-    return _PATH.sub(r"…/\1", str(text))
-
-
-def shown(value: object) -> str:
-    """A number with as many digits as a reader uses."""
-    figure = plots.number(value)
-    if math.isnan(figure):
-        return "NaN"
-    if math.isinf(figure):
-        return "infinite" if figure > 0 else "−infinite"
-    size = abs(figure)
-    if size >= 1000 and size < 1e9:
-        return f"{figure:,.0f}"
-    if size and not 1e-4 <= size < 1e9:
-        mantissa, exponent = f"{figure:.2e}".split("e")
-        return f"{float(mantissa):g}e{int(exponent)}"
-    return f"{figure:.3g}"
-
-
-def percent(value: object, digits: int = 1) -> str:
-    """A share of 1."""
-    figure = plots.number(value)
-    return f"{100 * figure:.{digits}f}\N{NO-BREAK SPACE}%" if math.isfinite(figure) else "unknown"
-
-
-def duration(value: object) -> str:
-    """Seconds in a unit that suits."""
-    seconds = plots.number(value)
-    if not math.isfinite(seconds):
-        return "unknown"
-    if seconds < 1:
-        return f"{1000 * seconds:.3g} ms"
-    if seconds < 120:
-        return f"{seconds:.3g} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
-def _slug(name: str) -> str:
-    """A member's name as a part of a file's."""
-    return re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII)[:60]
