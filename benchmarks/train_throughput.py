@@ -44,11 +44,12 @@ from trainer.backbones import Backbone, Classifier, Unfreeze, build_classifier, 
 from trainer.config import BACKBONES, Hyperparameters
 from trainer.cpus import cpu_limit
 from trainer.data import RobustImageFolder
-from trainer.engine import Machine, fit
+from trainer.engine import fit
 from trainer.extraction import Extractor, gpu_extractor, processor_extractor
 from trainer.job import open_machine
 from trainer.loading import Batch, ImageBatches, Request, Source, in_order, normalise
 from trainer.locations import Locations
+from trainer.machine import Machine
 from trainer.termination import Stop
 from trainer.views import CENTRE, Pixels, Preprocessing, Views
 

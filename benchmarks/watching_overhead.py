@@ -36,11 +36,13 @@ from torch import Tensor
 from trainer.backbones import Classifier, build_classifier, find_backbone, new_head
 from trainer.config import UNFREEZE, Hyperparameters
 from trainer.debugger import Debugger, Steps
-from trainer.engine import HeadOnly, Machine, fit
+from trainer.engine import fit
 from trainer.findings import Finding
 from trainer.hook import DebugSettings
 from trainer.job import open_machine
 from trainer.loading import Batch, Request, normalise
+from trainer.machine import Machine
+from trainer.network import HeadOnly
 from trainer.profiler import Profiler
 from trainer.termination import Stop
 from trainer.training_run import machine_of, versions

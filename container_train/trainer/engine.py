@@ -1,4 +1,4 @@
-"""The training loop: steps, epochs, `evaluate`, and `fit`, which keeps the best of them.
+"""The training loop: steps, epochs, and `fit`, which keeps the best of them.
 
 A step is the same whether it is done whole or, where the GPU's memory is too small, in pieces; by one process
 or by several; at once or after a restart. Called by the job. Sums are kept by picture, so a last, smaller
@@ -15,19 +15,20 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import cast
 
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from tqdm import tqdm
 
 from trainer.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
 from trainer.config import Hyperparameters
-from trainer.distributed import Group
+from trainer.evaluation import evaluate, progress_bar
 from trainer.failures import TrainingError
-from trainer.loading import Plan, Source, in_order
+from trainer.loading import Plan, Source
+from trainer.machine import Machine
+from trainer.network import Network
 from trainer.optimisation import (
     Mixture,
     Optimizer,
@@ -37,73 +38,11 @@ from trainer.optimisation import (
     share_of_peak,
     update_average,
 )
-from trainer.pieces import in_pieces, out_of_memory, piece_size
-from trainer.termination import Stop, Terminated
+from trainer.pieces import out_of_memory, piece_size
+from trainer.termination import Terminated
 from trainer.watch import NOBODY, Watch
 
 Report = Callable[[dict[str, float], int], None]
-
-
-class Network(Protocol):
-    """A `trainer.backbones.Classifier`, or what is trained of it on cached features."""
-
-    head: nn.Linear
-
-    def extract(self, inputs: Tensor) -> Tensor:
-        """Inputs → the head's inputs (N, features)."""
-        ...
-
-    def stages(self) -> list[list[nn.Parameter]]:
-        """What is trained, from the head down."""
-        ...
-
-
-class HeadOnly(nn.Module):
-    """A classifier whose inputs are features (N, features): its backbone is the feature cache."""
-
-    def __init__(self, head: nn.Linear) -> None:
-        super().__init__()
-        self.head = head
-
-    def extract(self, features: Tensor) -> Tensor:
-        """Nothing left to do."""
-        return features
-
-    def stages(self) -> list[list[nn.Parameter]]:
-        """The head."""
-        return [list(self.head.parameters())]
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What computes: a device, the type it trains in, the processes that train together, the stop request."""
-
-    device: torch.device
-    precision: torch.dtype
-    group: Group
-    stop: Stop
-
-    def autocast(self) -> torch.autocast:
-        """Compute in the training precision inside."""
-        return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """A model's answers for a split, in its order: logits (N, classes) float32, targets (N)."""
-
-    logits: Tensor
-    targets: Tensor
-
-    @property
-    def loss(self) -> float:
-        """Mean cross-entropy."""
-        return functional.cross_entropy(self.logits, self.targets).item()
-
-    @property
-    def accuracy(self) -> float:
-        """Share that is named right."""
-        return (self.logits.argmax(1) == self.targets).double().mean().item()
 
 
 @dataclass(frozen=True)
@@ -171,40 +110,6 @@ def fit(
             watch.end()
     run.load_best()
     return run.best
-
-
-def evaluate(model: Network, split: Source, machine: Machine, *, batch_size: int, label: str) -> Evaluation:
-    """The model's answers for every picture, once, in float32; every process gets all of them.
-
-    Raises `Terminated` when a stop is requested meanwhile.
-    """
-    group = machine.group
-    requests = in_order(len(split), batch_size=batch_size, rank=group.rank, ranks=group.size)
-    logits, targets = [torch.empty(0, model.head.out_features)], [torch.empty(0, dtype=torch.long)]
-
-    def answer(inputs: Tensor) -> Tensor:
-        scores: Tensor = model.head(model.extract(inputs).float())
-        return scores
-
-    with torch.inference_mode(), _progress(len(split), label) as bar:
-        for inputs, batch_targets in split.load(requests):
-            if machine.stop.requested:
-                break
-            prepared = split.prepare(inputs, machine.device)
-            logits.extend(piece.cpu() for piece in in_pieces(answer, prepared, machine.stop))
-            targets.append(batch_targets)
-            bar.update(len(batch_targets) * group.size)
-    if anyone(machine):
-        machine.stop.requested = True
-        machine.stop.check()
-    return Evaluation(group.gather_rows(torch.cat(logits)), group.gather_rows(torch.cat(targets)))
-
-
-def anyone(machine: Machine) -> bool:
-    """Whether any of the processes was asked to stop; all of them have to ask together."""
-    asked = torch.tensor([float(machine.stop.requested)])
-    machine.group.sum(asked)
-    return bool(asked.item())
 
 
 class _Run:
@@ -280,7 +185,7 @@ class _Run:
         batches = self.training.load(self.plan.epoch(position.epoch, first_step=position.step))
         seen = position.step * self.plan.batch_size
         self.watch.begin_epoch()
-        with _progress(len(self.training), label, done=seen) as bar:
+        with progress_bar(len(self.training), label, done=seen) as bar:
             while True:
                 begun = time.perf_counter()
                 with self.watch.phase("data wait"):
@@ -610,10 +515,3 @@ def _copy(tensors: Tensors) -> Tensors:
 def _load(into: Tensors, values: Tensors) -> None:
     for name, tensor in into.items():
         tensor.copy_(values[name])
-
-
-def _progress(images: int, label: str, *, done: int = 0) -> "tqdm[Any]":
-    """Pictures per second and the time left, on a terminal."""
-    return tqdm(
-        total=images, initial=done, desc=label, unit="img", disable=None, file=sys.stderr, leave=False
-    )

@@ -7,8 +7,9 @@ one is learned from the training pictures alone. Called by `trainer.members` whe
 import torch
 from torch import Tensor, nn
 
-from trainer.engine import Machine, Network
 from trainer.loading import Source, in_order
+from trainer.machine import Machine
+from trainer.network import Network
 from trainer.pieces import in_pieces
 
 # Mean probability. ImageNet's own classes have 0.3 to 0.9, or 0.2 to 0.8 where pictures are larger than what

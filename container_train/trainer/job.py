@@ -23,12 +23,13 @@ from trainer.config import Hyperparameters
 from trainer.cpus import process_share
 from trainer.data import RobustImageFolder, load_splits
 from trainer.distributed import Group, process_group
-from trainer.engine import Evaluation, Machine, evaluate
 from trainer.ensemble import Ensemble, combine, fit_weights
+from trainer.evaluation import Evaluation, evaluate
 from trainer.export import Provenance, export_artifact
 from trainer.failures import DataError
 from trainer.loading import ImageBatches, normalise
 from trainer.locations import Locations
+from trainer.machine import Machine
 from trainer.members import Job, Member, samples_sha256, train_member
 from trainer.observation import Observation
 from trainer.precision import choose_device, choose_precision

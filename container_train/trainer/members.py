@@ -30,13 +30,16 @@ from trainer.backbones import (
 from trainer.config import Hyperparameters
 from trainer.cpus import cpu_limit
 from trainer.data import RobustImageFolder
-from trainer.engine import Best, Evaluation, HeadOnly, Machine, Network, evaluate, fit
+from trainer.engine import Best, fit
+from trainer.evaluation import Evaluation, evaluate
 from trainer.extraction import Extractor, ensure_features, gpu_extractor, processor_extractor
 from trainer.failures import UsageError, WeightsError
 from trainer.features import Features, FeatureTable
 from trainer.head_start import start_head
 from trainer.loading import FeatureBatches, ImageBatches, Source
 from trainer.locations import Locations
+from trainer.machine import Machine
+from trainer.network import HeadOnly, Network
 from trainer.observation import Observation
 from trainer.views import CENTRE, Views
 from trainer.watch import NOBODY, Watch

@@ -22,10 +22,10 @@ from tqdm import tqdm
 
 from trainer.config import Hyperparameters
 from trainer.cpus import process_share
-from trainer.engine import Machine
 from trainer.failures import TrainerError, TrainingError
 from trainer.findings import Finding, write_findings
 from trainer.locations import Locations
+from trainer.machine import Machine
 from trainer.moments import Moments
 from trainer.termination import Terminated
 from trainer.training_run import machine_of, training_run, versions

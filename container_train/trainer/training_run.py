@@ -15,7 +15,7 @@ import torch
 
 from trainer.config import Hyperparameters
 from trainer.cpus import cpu_limit
-from trainer.engine import Machine
+from trainer.machine import Machine
 
 _PACKAGES = (
     "torch", "torchvision", "timm", "numpy", "pillow", "openvino", "smdebug", "sagemaker-training",

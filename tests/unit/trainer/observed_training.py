@@ -13,10 +13,12 @@ from trainer.backbones import new_head
 from trainer.config import Hyperparameters
 from trainer.debugger import Debugger, Steps
 from trainer.distributed import ALONE
-from trainer.engine import HeadOnly, Machine, fit
+from trainer.engine import fit
 from trainer.findings import Finding
 from trainer.hook import DebugSettings
 from trainer.loading import Batch, ImageBatches, Request
+from trainer.machine import Machine
+from trainer.network import HeadOnly
 from trainer.profiler import Profiler
 from trainer.termination import Stop
 from trainer.watch import Observer

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 
 from trainer import debugger
 from trainer.backbones import Classifier, new_head
-from trainer.engine import HeadOnly
 from trainer.failures import UsageError
 from trainer.hook import DebugSettings
+from trainer.network import HeadOnly
 from trainer.smdebug_support import VERSION, ModeKeys, create_trial
 from trainer.tensor_rules import Health
 from trainer.termination import Terminated

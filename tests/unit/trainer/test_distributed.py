@@ -102,8 +102,10 @@ def train(group: Group, *, stop_rank: int = -1) -> Any:
     import torch
 
     from trainer.config import Hyperparameters
-    from trainer.engine import HeadOnly, Machine, fit
+    from trainer.engine import fit
     from trainer.loading import FeatureBatches
+    from trainer.machine import Machine
+    from trainer.network import HeadOnly
 
     class Rows(FeatureBatches):
         def _rows(self, request: list[tuple[int, int]], samples: list[int]) -> torch.Tensor:

@@ -22,9 +22,12 @@ from torch.nn import functional
 from trainer.backbones import Classifier
 from trainer.config import Hyperparameters
 from trainer.distributed import ALONE
-from trainer.engine import Best, Evaluation, HeadOnly, Machine, evaluate, fit
+from trainer.engine import Best, fit
+from trainer.evaluation import Evaluation, evaluate
 from trainer.failures import TrainingError
 from trainer.loading import Batch, Request
+from trainer.machine import Machine
+from trainer.network import HeadOnly
 from trainer.termination import Stop, Terminated
 
 CLASSES, PICTURES = 3, 46

@@ -5,9 +5,10 @@ import torch
 from torch import Tensor, nn
 
 from trainer.distributed import ALONE
-from trainer.engine import HeadOnly, Machine
 from trainer.head_start import mixture, start_head
 from trainer.loading import FeatureBatches
+from trainer.machine import Machine
+from trainer.network import HeadOnly
 from trainer.termination import Stop, Terminated
 
 KNOWN, WIDTH = 1000, 6

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainer.backbones import Classifier, find_backbone
-from trainer.engine import Best, Evaluation
+from trainer.engine import Best
+from trainer.evaluation import Evaluation
 from trainer.job import assemble, settle
 from trainer.members import Member
 from trainer.weights import Weights
