@@ -22,7 +22,9 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = command.parser(__doc__)
     command.add_backend(parser)
-    parser.add_argument("place", metavar="s3://BUCKET/PREFIX|FOLDER", help="a job's, or a trial's")
+    parser.add_argument(
+        "place", type=command.place, metavar="s3://BUCKET/PREFIX|FOLDER", help="a job's, or a trial's"
+    )
     parser.add_argument(
         "--output",
         type=Path,

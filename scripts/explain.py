@@ -50,11 +50,16 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = command.parser(__doc__)
     parser.add_argument(
-        "photographs", nargs="*", metavar="FILE|FOLDER|s3://…", help="folders are searched; of S3 one prefix"
+        "photographs",
+        type=command.place,
+        nargs="*",
+        metavar="FILE|FOLDER|s3://…",
+        help="folders are searched; of S3 one prefix",
     )
     command.add_backend(parser, AWS)
     parser.add_argument(
         "--model",
+        type=command.model,
         default="runs/latest",
         help="a job's folder; on AWS an archive, s3://… or a job's name, too",
     )

@@ -21,7 +21,7 @@ from launcher.model_source import ModelSource
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = command.parser(__doc__)
-    parser.add_argument("model", metavar="MODEL")
+    parser.add_argument("model", type=command.model, metavar="MODEL")
     parser.add_argument("--output", type=Path, metavar="FILE.md", help="default: it is printed")
     command.add_settings(parser)
     return parser.parse_args()

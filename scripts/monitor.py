@@ -78,8 +78,12 @@ def parse_arguments() -> argparse.Namespace:
         help="to have alarms; repeatable; default: all that it has",
     )
     drifted = parser.add_argument_group("drift")
-    drifted.add_argument("--training", metavar="FOLDER|s3://…", default="runs/latest", help="the job's")
-    drifted.add_argument("--captured", metavar="s3://…", help="default: captured/<endpoint> in the bucket")
+    drifted.add_argument(
+        "--training", type=command.place, metavar="FOLDER|s3://…", default="runs/latest", help="the job's"
+    )
+    drifted.add_argument(
+        "--captured", type=command.place, metavar="s3://…", help="default: captured/<endpoint> in the bucket"
+    )
     drifted.add_argument("--plot", type=Path, metavar="FILE.png", default=Path("runs/drift.png"))
     parser.add_argument("--dry-run", action="store_true", help="print the requests and do nothing")
     found, given = command.parse_given(parser)

@@ -53,7 +53,10 @@ def parse_arguments() -> argparse.Namespace:
     sent = parser.add_argument_group("bringing them to S3")
     sent.add_argument("--upload", action="store_true", help="make the copy there like the folder here")
     sent.add_argument(
-        "--to", metavar="s3://BUCKET/PREFIX", help="default: data/<name of the folder> in the bucket"
+        "--to",
+        type=command.place,
+        metavar="s3://BUCKET/PREFIX",
+        help="default: data/<name of the folder> in the bucket",
     )
     command.add_settings(sent)
     parser.add_argument(

@@ -190,7 +190,7 @@ def _add_resources(to: argparse.ArgumentParser) -> None:
     """Add what a job is given to run with."""
     to.add_argument(
         "--checkpoints",
-        type=_place,
+        type=_uri,
         metavar="FOLDER|URI",
         help="keeps the job's checkpoints; a job that finds some there continues from them",
     )
@@ -232,9 +232,29 @@ def memory(text: str) -> str:
     return text
 
 
-def _place(text: str) -> str:
+def place(text: str) -> str:
+    """Read a place of this machine, or an s3:// URI with a bucket that may be (an argparse type)."""
+    if text.startswith("s3://"):
+        try:
+            settings.bucket(text.split("/")[2])
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
+    return text
+
+
+def model(text: str) -> str:
+    """Read a model: a file, a job's folder or name, or an archive's s3:// URI (an argparse type)."""
+    if text.startswith("s3://") and not place(text).endswith(".tar.gz"):
+        raise argparse.ArgumentTypeError(
+            f"{text}: a model in S3 is one archive, such as s3://…/output/model.tar.gz; all those below a "
+            "prefix are served with deploy.py --multi-model"
+        )
+    return text
+
+
+def _uri(text: str) -> str:
     """Read a folder of this machine, or an s3:// or file:// URI, as a URI (an argparse type)."""
-    if "://" not in text:
+    if "://" not in place(text):
         return Path(text).resolve().as_uri()
     if not re.fullmatch(r"s3://[^/]+(/.*)?|file:///.*", text):
         raise argparse.ArgumentTypeError(f"{text!r} is neither a folder nor an s3:// or file:/// URI")
@@ -243,7 +263,7 @@ def _place(text: str) -> str:
 
 def _folder(text: str) -> Path | str:
     """Read a folder of this machine as a path, or an s3:// or file:// URI (an argparse type)."""
-    return _place(text) if "://" in text else Path(text)
+    return _uri(text) if "://" in text else Path(text)
 
 
 def stage(text: str) -> tuple[str, float]:
@@ -319,7 +339,7 @@ def training_request(arguments: argparse.Namespace, **changes: Any) -> Request:
     settings: dict[str, Any] = {
         "name": arguments.job_name or jobs.new_name(),
         "image": arguments.train_image or requests.TRAINING_IMAGE,
-        "channels": {name: _place(str(place)) for name, place in channels.items() if place},
+        "channels": {name: _uri(str(place)) for name, place in channels.items() if place},
         "hyperparameters": values,
         "metric_definitions": metric_definitions(),
         "output_uri": arguments.output.resolve().as_uri(),

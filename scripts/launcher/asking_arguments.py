@@ -23,7 +23,11 @@ _EXCLUDED = {
 def add(to: argparse.ArgumentParser) -> None:
     """Add what is asked, and what names an endpoint, or two."""
     to.add_argument(
-        "paths", nargs="+", metavar="FILE|FOLDER|s3://…", help="folders and prefixes are searched"
+        "paths",
+        type=arguments.place,
+        nargs="+",
+        metavar="FILE|FOLDER|s3://…",
+        help="folders and prefixes are searched",
     )
     which = to.add_mutually_exclusive_group()
     which.add_argument("--url", default="http://127.0.0.1:8080", help="the endpoint")

@@ -61,7 +61,7 @@ def add(to: argparse.ArgumentParser) -> None:
     """Add what an endpoint is made from."""
     arguments.add_backend(to, AWS)
     arguments.add_serving(to)
-    to.add_argument("--model", default=f"runs/latest/{ARCHIVE}", help="what to serve")
+    to.add_argument("--model", type=arguments.model, default=f"runs/latest/{ARCHIVE}", help="what to serve")
     to.add_argument(
         "--port",
         type=bounds.port,
@@ -87,7 +87,10 @@ def add(to: argparse.ArgumentParser) -> None:
         help="requests wait in a queue, answers are in S3",
     )
     group.add_argument(
-        "--multi-model", metavar="s3://PREFIX", help="serve every archive below it, as each request names it"
+        "--multi-model",
+        type=_prefix,
+        metavar="s3://PREFIX/",
+        help="serve every archive below it, as each request names it",
     )
     group.add_argument(
         "--variant",
@@ -184,11 +187,6 @@ def _refuse(parser: argparse.ArgumentParser, what: str, others: set[str]) -> Non
 
 def _check(given: argparse.Namespace) -> None:
     """Raise SettingsError for values that the platform would refuse."""
-    if given.backend == AWS and (folders := [each for each in _archives(given) if each.endswith("/")]):
-        raise SettingsError(
-            f"{', '.join(folders)}: a model in S3 is one archive, such as s3://…/output/model.tar.gz; "
-            "all those below a prefix are served with --multi-model"
-        )
     if given.canary and given.canary > 50:
         raise SettingsError("--canary: 50 percent at most")
     if given.linear and not 10 <= given.linear <= 50:
@@ -217,11 +215,6 @@ def variants(given: argparse.Namespace) -> list[Named]:
     return given.variant or [Named(ONLY_VARIANT, given.multi_model or given.model)]
 
 
-def _archives(given: argparse.Namespace) -> list[str]:
-    """Return the URIs that have to name one archive each."""
-    return sorted(each for each in models(given) if "://" in each and each != given.multi_model)
-
-
 def models(given: argparse.Namespace) -> set[str]:
     """Return where the models of all variants are to come from."""
     return {each.model for each in [*variants(given), *([given.shadow] if given.shadow else [])]}
@@ -235,10 +228,17 @@ def variant(text: str) -> Named:
     model, _, last = found[2].rpartition(":")
     weight = _number(last)
     if not model or weight is None:
-        return Named(found[1], found[2], instance_type=found[3] or "")
+        return Named(found[1], arguments.model(found[2]), instance_type=found[3] or "")
     if not 0 <= weight < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r}: the weight {last} is not 0 or more")
-    return Named(found[1], model, weight, found[3] or "")
+    return Named(found[1], arguments.model(model), weight, found[3] or "")
+
+
+def _prefix(text: str) -> str:
+    """Read a prefix of S3 (an argparse type)."""
+    if not re.fullmatch(r"s3://[^/]+/(.+/)?", arguments.place(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no prefix that ends with a slash: s3://bucket/models/")
+    return text
 
 
 def _number(text: str) -> float | None:

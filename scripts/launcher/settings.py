@@ -3,6 +3,7 @@
 Called by `arguments` for every script that works on AWS; `account` fills in what is left empty.
 """
 
+import re
 import zoneinfo
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -20,8 +21,6 @@ RoleArn = Annotated[str, StringConstraints(pattern=r"^(arn:aws[a-z-]*:iam::\d{12
 TopicArn = Annotated[str, StringConstraints(pattern=r"^(arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:.+)?$")]
 INSTANCE_TYPE = r"ml\.[a-z0-9-]+\.[a-z0-9]+"
 InstanceType = Annotated[str, StringConstraints(pattern=f"^{INSTANCE_TYPE}$")]
-# https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
-Bucket = Annotated[str, StringConstraints(pattern=r"^([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])?$")]
 # https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepository.html, and of its images a tag
 Repository = Annotated[
     str,
@@ -30,6 +29,22 @@ Repository = Annotated[
     ),
 ]
 ImageTag = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$")]
+
+
+def bucket(name: str) -> str:
+    """Return a bucket's name as it is; raises ValueError with S3's rule for one that S3 does not take.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+    """
+    if not re.fullmatch(r"(?!.*\.\.)(?!\d+(\.\d+){3}$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", name):
+        raise ValueError(
+            f"S3 has no bucket {name!r}: 3 to 63 small letters, digits, hyphens and single dots, with a "
+            "letter or digit at both ends, and no IP address"
+        )
+    return name
+
+
+Bucket = Annotated[str, AfterValidator(lambda name: name and bucket(name))]
 
 
 def _own(key: str) -> str:

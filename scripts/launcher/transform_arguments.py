@@ -16,14 +16,24 @@ ON_AWS = {"settings", "instance_type", "instances", "attach", "stop"}
 
 def add(to: argparse.ArgumentParser) -> None:
     """Add what a batch transform job is made from."""
-    to.add_argument("source", nargs="?", metavar="FOLDER|s3://…", help="the photographs")
+    to.add_argument(
+        "source", type=arguments.place, nargs="?", metavar="FOLDER|s3://…", help="the photographs"
+    )
     arguments.add_backend(to, AWS)
     arguments.add_serving(to)
     to.add_argument(
-        "--model", default="runs/latest", help="a job's folder, an archive, s3://…, or a training job's name"
+        "--model",
+        type=arguments.model,
+        default="runs/latest",
+        help="a job's folder, an archive, s3://…, or a training job's name",
     )
     to.add_argument("--format", choices=list(batch.FORMATS), default="csv", help="of the predictions")
-    to.add_argument("--output", metavar="FOLDER|s3://…", help="default: runs/<job>, or predictions/<job>")
+    to.add_argument(
+        "--output",
+        type=arguments.place,
+        metavar="FOLDER|s3://…",
+        help="default: runs/<job>, or predictions/<job>",
+    )
     to.add_argument("--job-name", metavar="NAME", help="default: a new one, with the time")
     group = to.add_argument_group("on SageMaker (--backend aws)")
     arguments.add_settings(group)

@@ -444,14 +444,14 @@ def test_what_lies_on_this_machine_is_refused_with_the_way_to_bring_it_there(tmp
         (["--attach", "dogs"], "--attach: only for jobs on AWS: --backend aws"),
         (["--backend", "aws", "--stop", "dogs", "--epochs", "3"], "--stop excludes --epochs"),
         (
-            ["--backend", "aws", "--data", "s3://b/d", "--output", "here"],
+            ["--backend", "aws", "--data", "s3://dogs/d", "--output", "here"],
             "--output is a folder of this machine",
         ),
         (
-            ["--backend", "aws", "--data", "s3://b/d", "--warm-pool", "60"],
+            ["--backend", "aws", "--data", "s3://dogs/d", "--warm-pool", "60"],
             "spot instances cannot be kept warm",
         ),
-        (["--data", "s3://b/d", "--no-spot"], "--spot: only --backend aws takes this"),
+        (["--data", "s3://dogs/d", "--no-spot"], "--spot: only --backend aws takes this"),
         ([], "--data is needed"),
     ],
 )

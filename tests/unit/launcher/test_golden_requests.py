@@ -119,7 +119,7 @@ def test_what_is_not_known_without_an_account_is_said_once() -> None:
     assert ended.stderr.count("the account is not known") == 1
     assert '"RoleArn": "arn:aws:iam::000000000000:role/dog-breeds-execution"' in ended.stdout
     why = script.run(
-        "explain", "s3://b/photos", "--backend", "aws", "--model", "dogs", *settings, "--dry-run"
+        "explain", "s3://dogs/photos", "--backend", "aws", "--model", "dogs", *settings, "--dry-run"
     )
     assert why.stderr.count("where dogs has put its model is not known") == 1
 
