@@ -34,6 +34,7 @@ HURRY = Limits(
     settling_seconds=10,
     death_seconds=12,
 )
+ONLY_SERVES = "ENV UNKNOWN=train"
 REMOVE_KEY = f"""RUN ["{PYTHON}", "-c", "import os; os.remove('/key')"]"""
 KEY = "\n".join(["-----BEGIN OPENSSH PRIVATE KEY-----", *["b3BlbnNzaC1rZXktdjEAAAAABG5vbmUA" * 2] * 3])
 
@@ -53,13 +54,23 @@ def fault(name: str, finds: str, *more: str, **settings: Any) -> Bad:
     return Bad(finds, (f"ENV FAULT={name}", *more), **settings)
 
 
+def shell(line: str, then: str = "") -> str:
+    """Return an entrypoint that passes its word on to the line of a shell."""
+    return f'ENTRYPOINT ["sh", "-ec", "{line} \\"$@\\"{then}", "sh"]'
+
+
 BAD = {
     "nothing": Bad(""),
     "it-only-trains": Bad("", ("ENV UNKNOWN=serve", f"LABEL {BIND_TO_PORT}=false {MULTI_MODEL}=false")),
-    "it-only-serves": Bad("", ("ENV UNKNOWN=train",)),
-    "a-shell-as-entrypoint": Bad("entrypoint", (f'ENTRYPOINT ["sh", "-c", "exec {PYTHON} /stub.py $0"]',)),
+    "it-only-serves": Bad("", (ONLY_SERVES,)),
+    "a-shell-as-entrypoint": Bad("entrypoint", (f'ENTRYPOINT ["sh", "-ec", "exec {PYTHON} /stub.py"]',)),
+    "a-shell-that-passes-the-word": Bad("", (shell(f"exec {PYTHON} /stub.py"),)),
+    "a-shell-that-stays": Bad("stop-serving", (ONLY_SERVES, shell(f"{PYTHON} /stub.py", "; exit $?"))),
     "shell-form": Bad("entrypoint", (f"ENTRYPOINT {PYTHON} /stub.py",)),
     "no-words": Bad("words", ("ENV UNKNOWN=train,serve",)),
+    "echo": Bad("words", (f'ENTRYPOINT ["{PYTHON}", "-c", "import sys; print(*sys.argv[1:])"]',)),
+    "serves-always": fault("serves-always", "train-serves"),
+    "silent": fault("silent", "healthy", limits=replace(HURRY, failing_seconds=5, startup_seconds=10)),
     "another-architecture": Bad("architecture"),
     "too-large": Bad("size", limits=replace(HURRY, image_bytes=1_000_000)),
     "secret-variable": Bad("secrets", ("ENV DB_PASSWORD=correct-horse-battery",)),

@@ -156,6 +156,10 @@ def main() -> int:
         print("only root may", flush=True)
         return 1
     word = sys.argv[1] if sys.argv[1:] else ""
+    if FAULT == "silent":
+        signal.pause()
+    if FAULT == "serves-always":
+        return serve()
     if word in {"train", "serve"} and word not in os.environ.get("UNKNOWN", "").split(","):
         return train() if word == "train" else serve()
     print(f"unknown word {word!r}", flush=True)

@@ -33,6 +33,7 @@ from launcher.doctor.image import (
     size,
     stop_serving,
     stop_training,
+    train_serves,
     user,
     words,
 )
@@ -42,6 +43,7 @@ from launcher.doctor.placed import PlacedModel
 IMAGE: list[Check[ExaminedImage]] = [
     entrypoint.CHECK,
     words.CHECK,
+    train_serves.CHECK,
     architecture.CHECK,
     manifest.CHECK,
     size.CHECK,

@@ -13,8 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from launcher.doctor import layers, watch
+from launcher.doctor import entry_command, layers, watch
 from launcher.doctor.check import NotApplicable, Unjudged
+from launcher.doctor.entry_command import EntryCommand
 from launcher.doctor.limits import Limits
 from launcher.doctor.observations import ManyModels, Moved, Serving, Start, Training, TrainingStop
 from launcher.doctor.probe import Probe
@@ -23,8 +24,8 @@ from launcher.registry import open_registry
 
 CAPABILITIES = "com.amazonaws.sagemaker.capabilities"
 BIND_TO_PORT, MULTI_MODEL = f"{CAPABILITIES}.accept-bind-to-port", f"{CAPABILITIES}.multi-models"
-MODEL, MODELS = "/opt/ml/model", "/opt/ml/models/doctor/model"
-_WRONG_USAGE = {2, 126, NOT_FOUND}  # a program's own, and a shell's
+MODELS = "/opt/ml/models/doctor/model"
+WRONG_USAGE = {2, 126, NOT_FOUND}  # a program's own, and a shell's
 _WORD_SECONDS = 15.0
 
 
@@ -69,6 +70,11 @@ class ExaminedImage:
         found: dict[str, Any] = self.image.attrs["Config"]
         return found
 
+    @cached_property
+    def command(self) -> EntryCommand:
+        """What its entrypoint does with the word behind it."""
+        return entry_command.read(self.config.get("Entrypoint") or [])
+
     def claims(self, label: str) -> bool:
         """Tell whether a label says so."""
         return (self.config.get("Labels") or {}).get(label) == "true"
@@ -101,16 +107,26 @@ class ExaminedImage:
 
     def _ignores(self, word: str, code: int | None, log: str) -> bool:
         """Tell whether a word was taken for nonsense: wrong usage, or the very answer that nonsense gets."""
-        if code in _WRONG_USAGE:
-            return True
+        if code is None or code in WRONG_USAGE:
+            return code is not None
         nonsense, got = self._nonsense
-        return bool(code) and (code, log.replace(word, "")) == (got.exit_code, got.log.replace(nonsense, ""))
+        return (code, log.replace(word, "")) == (got.exit_code, got.log.replace(nonsense, ""))
 
     @cached_property
     def trains(self) -> bool:
-        """Whether it answers `train`."""
+        """Whether it answers `train`, and not with the server."""
+        if self.train_serves:
+            return False
         seen = self.training
-        return seen.failure is not None or not self._ignores("train", seen.exit_code, seen.log)
+        return seen.failure is not None or seen.model or not self._ignores("train", seen.exit_code, seen.log)
+
+    @cached_property
+    def train_serves(self) -> bool:
+        """Whether `train` becomes healthy, too, where it is given what `serve` was given."""
+        usual = self.serving.start.healthy_after
+        if usual is None:
+            return False
+        return self._start(2 * usual + 10, word="train").healthy_after is not None
 
     @cached_property
     def serves(self) -> bool:
@@ -141,16 +157,18 @@ class ExaminedImage:
     @cached_property
     def training(self) -> Training:
         """A job whose data is an empty folder."""
-        return self._failed_training(nobody=False)
+        return self._failed_training(self.limits.failing_seconds)
 
     @cached_property
     def training_as_nobody(self) -> Training:
-        """The same as some user without capabilities."""
-        return self._failed_training(nobody=True)
+        """The same as some user without capabilities; not waited for where root's went on, too."""
+        goes_on = self.training.exit_code is None
+        patience = self.limits.running_seconds if goes_on else self.limits.failing_seconds
+        return self._failed_training(patience, nobody=True)
 
-    def _failed_training(self, *, nobody: bool) -> Training:
+    def _failed_training(self, seconds: float, *, nobody: bool = False) -> Training:
         with self._job(hosts=1, nobody=nobody) as box:
-            return watch.training(box, self.limits)
+            return watch.training(box, seconds)
 
     @cached_property
     def training_stop(self) -> TrainingStop:
@@ -193,19 +211,20 @@ class ExaminedImage:
     @cached_property
     def serving_as_nobody(self) -> Start:
         """An endpoint as some user without capabilities."""
-        return self._start(nobody=True)
+        return self._start(self.limits.startup_seconds, nobody=True)
 
     @cached_property
     def serving_without_model(self) -> Start:
         """An endpoint whose model is an empty folder, waited for as long as the whole one took, and more."""
-        return self._start(model=self._empty)
-
-    def _start(self, *, nobody: bool = False, model: Path | None = None) -> Start:
-        usual = self.healthy.start.healthy_after or 0.0
         # Twice as long and some seconds more: what then does not listen does not listen for want of a model.
-        patience = 2 * usual + 3 if model else self.limits.startup_seconds
-        with self._endpoint(self._network, nobody=nobody, model=model) as box:
-            return watch.start(box, Probe(box.address, watch.PORT), patience)
+        return self._start(2 * (self.healthy.start.healthy_after or 0.0) + 3, model=self._empty)
+
+    def _start(
+        self, seconds: float, *, word: str = "serve", nobody: bool = False, model: Path | None = None
+    ) -> Start:
+        self.healthy  # noqa: B018 - else there is nothing to see
+        with self._endpoint(self._network, word=word, nobody=nobody, model=model) as box:
+            return watch.start(box, Probe(box.address, watch.PORT), seconds)
 
     @cached_property
     def many_models(self) -> ManyModels:
@@ -234,11 +253,12 @@ class ExaminedImage:
         self,
         network: str,
         *,
+        word: str = "serve",
         environment: dict[str, str] | None = None,
         nobody: bool = False,
         model: Path | None = None,
     ) -> AbstractContextManager[Box]:
-        files = {MODEL: model or self.given.model or self._empty}
+        files = {watch.MODEL: model or self.given.model or self._empty}
         return self._sandbox.running(
-            "serve", network=network, files=files, environment=environment, nobody=nobody
+            word, network=network, files=files, environment=environment, nobody=nobody
         )

@@ -79,11 +79,15 @@ class ManyModels:
 
 @dataclass(frozen=True)
 class Training:
-    """How `train` ended, None where it went on, with its failure file and its last lines."""
+    """How `train` ended, None where it went on, with its failure file and its last lines.
+
+    `model` tells whether it left files for a model.
+    """
 
     exit_code: int | None
     failure: str | None
     log: str
+    model: bool = False
 
 
 @dataclass(frozen=True)

@@ -87,26 +87,36 @@ class Box(Container):
         """Tell whether there is a file in it."""
         return self.read(path) is not None
 
+    def has_files(self, folder: str) -> bool:
+        """Tell whether there is a file below a folder, among the first that are there."""
+        with self._archived(folder) as archive:
+            return archive is not None and any(member.isreg() for member in archive)
+
     def read(self, path: str) -> bytes | None:
         """Return the beginning of a file, or None where there is none."""
+        with self._archived(path) as archive:
+            if archive is None:
+                return None
+            member = archive.next()
+            file = archive.extractfile(member) if member and member.isreg() else None
+            return file.read(MAX_READ) if file else b""
+
+    @contextmanager
+    def _archived(self, path: str) -> Iterator[tarfile.TarFile | None]:
+        """Yield the beginning of what is at a path, None where nothing is."""
         try:
             pieces, _ = self._container.get_archive(path)
         except NotFound:
-            return None
-        with tempfile.TemporaryFile() as archive:
+            yield None
+            return
+        with tempfile.TemporaryFile() as beginning:
             for piece in pieces:
-                archive.write(piece)
-                if archive.tell() > MAX_READ:
+                beginning.write(piece)
+                if beginning.tell() > MAX_READ:
                     break
-            archive.seek(0)
-            return _first_file(archive)
-
-
-def _first_file(archive: IO[bytes]) -> bytes:
-    with tarfile.open(fileobj=archive, mode="r|") as tar:
-        member = tar.next()
-        file = tar.extractfile(member) if member and member.isreg() else None
-        return file.read(MAX_READ) if file else b""
+            beginning.seek(0)
+            with tarfile.open(fileobj=beginning, mode="r|") as archive:
+                yield archive
 
 
 class Sandbox:

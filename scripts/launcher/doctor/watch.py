@@ -19,7 +19,7 @@ PORT = 8080
 OTHER_PORT = 31_234
 MODELS_MEMORY = "1g"  # of a multi-model endpoint: small, so that it is soon full
 MOST_MODELS = 20
-FAILURE = "/opt/ml/output/failure"
+FAILURE, MODEL = "/opt/ml/output/failure", "/opt/ml/model"
 _LOOK_SECONDS = 0.1
 _ABSENT = "never-loaded"
 
@@ -147,11 +147,12 @@ def job(folder: Path, *, hosts: int, training: Path | None) -> Iterator[dict[str
     yield {"/opt/ml": folder / names[0]} | ({"/opt/ml/input/data/training": training} if training else {})
 
 
-def training(box: Box, limits: Limits) -> Training:
+def training(box: Box, seconds: float) -> Training:
     """See how a job ends that finds nothing in its data."""
-    code = box.ended_within(limits.failing_seconds)
+    code = box.ended_within(seconds)
     failure = box.read(FAILURE)
-    return Training(code, None if failure is None else failure.decode(errors="replace"), box.log())
+    told = None if failure is None else failure.decode(errors="replace")
+    return Training(code, told, box.log(), box.has_files(MODEL))
 
 
 def training_stop(box: Box, limits: Limits) -> TrainingStop:

@@ -1,28 +1,27 @@
 """SageMaker starts `docker run IMAGE train`, or `serve`: the word has to reach the program, and SIGTERM."""
 
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 
 from launcher.doctor.check import HOSTING, Check, Severity
 from launcher.doctor.examined_image import ExaminedImage
 
-SHELLS = {"sh", "bash", "dash", "ash"}
-
 
 def look(image: ExaminedImage) -> Iterator[str]:
-    entrypoint = image.config.get("Entrypoint") or []
-    program = PurePosixPath(entrypoint[0]).name if entrypoint else ""
-    if program in SHELLS and "-c" in entrypoint[1:2]:
-        yield f"the entrypoint is a shell's command line: {' '.join(entrypoint)}"
-    if program == "tini" and len(entrypoint) == 1:
-        yield "the entrypoint is tini alone, which would run a program named train or serve"
+    if image.command.lost and not (image.trains or image.serves):
+        yield f"{image.command.lost}: {' '.join(image.config['Entrypoint'])}"
+
+
+def why_it_goes_on(image: ExaminedImage) -> str:
+    """Return what in the entrypoint may keep SIGTERM from the program, or ""."""
+    shell = image.command.shell
+    return f"; {shell} without exec before the program may keep SIGTERM to itself" if shell else ""
 
 
 CHECK = Check(
     name="entrypoint",
-    holds="the entrypoint is in exec form, and no init that takes the word for its own",
+    holds="the entrypoint lets the word through: no shell's line, and no init alone, takes it for its own",
     severity=Severity.ERROR,
-    remedy='write it as a list, ENTRYPOINT ["python", "/program.py"], without a shell and without tini',
+    remedy='write ENTRYPOINT ["python", "/program.py"]; a shell needs ["sh", "-c", "exec … \\"$@\\"", "sh"]',
     source=HOSTING,
     look=look,
 )

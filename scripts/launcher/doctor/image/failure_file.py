@@ -11,9 +11,13 @@ def look(image: ExaminedImage) -> Iterator[str]:
     image.must_train()
     seen = image.training
     if seen.exit_code is None:
-        raise Unjudged(f"without data it goes on for {image.limits.failing_seconds:.0f} s and does not fail")
+        raise Unjudged(
+            f"without data it goes on for {image.limits.failing_seconds:.0f} s and does not fail: "
+            f"{last_line(seen.log)}"
+        )
     if seen.exit_code == 0 and seen.failure is None:
-        raise Unjudged("without data it ends with code 0: it could not be made to fail")
+        left = "a model" if seen.model else "no model"
+        raise Unjudged(f"without data it ends with code 0 and leaves {left}: it could not be made to fail")
     if seen.exit_code == 0:
         yield "it ends with code 0 though it has written why it failed: the job passes for done"
     elif not (seen.failure or "").strip():

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from launcher.doctor.check import Check, Severity, Unjudged
 from launcher.doctor.examined_image import ExaminedImage
+from launcher.doctor.image.entrypoint import why_it_goes_on
 from launcher.doctor.image.words import last_line
 
 
@@ -16,7 +17,10 @@ def look(image: ExaminedImage) -> Iterator[str]:
             "--training gives it data to go on with"
         )
     if seen.stopped_after is None:
-        yield f"it goes on {image.limits.train_stop_seconds:.0f} s after SIGTERM, and would be killed"
+        yield (
+            f"it goes on {image.limits.train_stop_seconds:.0f} s after SIGTERM, and would be killed"
+            + why_it_goes_on(image)
+        )
 
 
 CHECK = Check(

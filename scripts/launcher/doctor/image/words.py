@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 
-from launcher.doctor.check import TRAINING, Check, NotApplicable, Severity
-from launcher.doctor.examined_image import ExaminedImage
-from launcher.doctor.image import entrypoint
+from launcher.doctor.check import TRAINING, Check, NotApplicable, Severity, Unjudged
+from launcher.doctor.examined_image import WRONG_USAGE, ExaminedImage
 
 _LONGEST = 500  # characters of a line
 
@@ -12,12 +11,17 @@ _LONGEST = 500  # characters of a line
 def look(image: ExaminedImage) -> Iterator[str]:
     if image.trains or image.serves:
         return
-    if any(entrypoint.look(image)):
-        raise NotApplicable("the entrypoint's form may keep the words from the program")
-    yield (
-        f"neither is known: train ended with {image.training.exit_code}, serve with "
-        f"{image.serving.start.exit_code}: {last_line(image.serving.start.log)}"
+    if image.command.lost:
+        raise NotApplicable("the entrypoint keeps the words from the program")
+    seen, start = image.training, image.serving.start
+    left = " and leaves no model" if seen.exit_code == 0 else ""
+    alike = "" if start.exit_code in WRONG_USAGE else ", like a word that means nothing"
+    said = (
+        f"train ends with {seen.exit_code}{left}, serve with {start.exit_code}{alike}: {last_line(start.log)}"
     )
+    if image.given.model is None and start.exit_code not in {0, *WRONG_USAGE}:
+        raise Unjudged(f"{said}; --model gives it a model")
+    yield said
 
 
 def last_line(log: str) -> str:
