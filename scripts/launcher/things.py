@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from launcher import plain_text
 from launcher.calls import Call
 from launcher.tagged import Tagged
 
@@ -23,7 +24,7 @@ class Thing:
 
     def __str__(self) -> str:
         """One line of a list."""
-        return f"{self.kind} {self.name}{f' ({self.status})' if self.status else ''}"
+        return plain_text.line(f"{self.kind} {self.name}{f' ({self.status})' if self.status else ''}")
 
 
 Finder = Callable[[Tagged], Iterator[Thing]]

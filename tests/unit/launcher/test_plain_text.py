@@ -10,6 +10,7 @@ from launcher.doctor.check import Severity
 from launcher.doctor.examination import Result
 from launcher.errors import WorkFailed
 from launcher.predictions import Prediction, Ranked
+from launcher.things import Thing
 
 HOSTILE = [
     "\x1b[2J\x1b[1;31mall is well\x1b]0;title\x07",
@@ -97,6 +98,11 @@ def test_a_table_for_a_pipe_folds_what_is_wider(capsys: pytest.CaptureFixture[st
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
     assert "".join(row.split("│")[3].strip() for row in rows) == name
     assert {len(row) for row in rows} == {command_line.PAGE_COLUMNS}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_is_about_to_be_deleted_is_listed_as_it_is_called(name: str) -> None:
+    assert is_harmless(str(Thing("alarm", name)))
 
 
 def test_predictions_are_shown_as_they_are_called(capsys: pytest.CaptureFixture[str]) -> None:
