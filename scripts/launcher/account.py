@@ -70,9 +70,10 @@ class Account:
 
     @cached_property
     def id(self) -> str:
-        """Twelve digits: the settings', or else the credentials'; SettingsError without credentials."""
+        """Twelve digits: the settings', or else the credentials'; SettingsError without them, or a region."""
         if self.settings.account:
             return self.settings.account
+        _ = self.region  # without one nobody can be asked: that is said then, and no account made up
         try:
             return self._of_credentials
         except SettingsError as error:

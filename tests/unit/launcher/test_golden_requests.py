@@ -109,6 +109,16 @@ def test_policies_are_printed_without_an_account_and_that_is_said() -> None:
 
 
 @pytest.mark.usefixtures("_no_account")
+def test_what_only_answers_tell_of_a_comparison_is_said() -> None:
+    settings = ("--settings", str(GOLDEN / "settings.toml"))
+    two = ("--endpoint-name", "dogs", "--compare", "A", "B")
+
+    ended = script.run("invoke", str(GOLDEN / "dogs/test"), *two, *settings, "--dry-run")
+
+    assert "not looked at yet: whether both have a class for each folder" in ended.stderr
+
+
+@pytest.mark.usefixtures("_no_account")
 def test_what_is_not_known_without_an_account_is_said_once() -> None:
     settings = ("--settings", str(GOLDEN / "nobody.toml"))
 

@@ -112,10 +112,14 @@ def test_without_credentials_an_account_is_made_up_only_where_that_is_said(
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         monkeypatch.setenv(name, "/dev/null")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID"):
+    for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name, raising=False)
     said: list[str] = []
     nobodys = Settings(region="eu-central-1")
+
+    with pytest.raises(SettingsError, match="no AWS region is set"):
+        _ = Account(Settings(), guess=said.append).bucket
+    assert said == []
 
     assert Account(nobodys, guess=said.append).bucket == f"dog-breeds-{UNKNOWN}-eu-central-1"
     assert said[0].startswith(
