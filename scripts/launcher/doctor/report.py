@@ -32,23 +32,25 @@ def show(results: Sequence[Result], subject: str) -> None:
     """Print a table of the findings, the worst first, then what was not checked and why."""
     if found := sorted((each for each in results if each.found), key=lambda each: -each.severity):
         page().print(_table(found, subject))
+    for source, names in _together((each.source, each.name) for each in found):
+        _say(f"{names}: see {source}")  # whole, and not in a narrow cell
     for result in results:
         if result.fixed:
             _say(f"{result.name}: {result.fixed}")
-    for reason, names in _by_reason((each.unjudged, each.name) for each in results):
+    for reason, names in _together((each.unjudged, each.name) for each in results):
         _say(f"{names}: could not be judged: {reason}")
-    for reason, names in _by_reason((each.skipped, each.name) for each in results):
+    for reason, names in _together((each.skipped, each.name) for each in results):
         _say(f"nothing to check, as {reason}: {names}")
     fine = sum(not (each.found or each.skipped or each.unjudged) for each in results)
     _say(f"{subject}: {fine} of {len(results)} checks found nothing")
 
 
-def _by_reason(names: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """Yield each reason with the names of those that have it; "" is none."""
-    by_reason: dict[str, list[str]] = {}
-    for reason, name in names:
-        by_reason.setdefault(reason, []).append(name)
-    yield from ((reason, ", ".join(those)) for reason, those in by_reason.items() if reason)
+def _together(names: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Yield each reason, or source, with the names of the checks that share it; "" is none."""
+    shared: dict[str, list[str]] = {}
+    for what, name in names:
+        shared.setdefault(what, []).append(name)
+    yield from ((what, ", ".join(those)) for what, those in shared.items() if what)
 
 
 def _say(text: str) -> None:
@@ -64,7 +66,7 @@ def _table(found: Sequence[Result], subject: str) -> Table:
             Text(result.severity.name.lower(), _COLOURS[result.severity]),
             result.name,
             cell("\n".join(result.found)),
-            Text.assemble(result.remedy, "\n", (result.source, "dim")),
+            Text(result.remedy),
         )
     return table
 

@@ -123,7 +123,8 @@ def test_who_watches_is_told_a_line_a_check_and_at_last_what_has_no_verdict_by_i
         "nothing to check",
         "nothing to check",
     ]
-    assert capsys.readouterr().out.splitlines()[-3:] == [
+    assert capsys.readouterr().out.splitlines()[-4:] == [
+        "a-check: see docs/doctor.md",
         "a-check, a-check: could not be judged: no light",
         "nothing to check, as it has no sleeves: a-check, a-check",
         "coat: 1 of 6 checks found nothing",
