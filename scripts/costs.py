@@ -41,7 +41,12 @@ def parse_arguments() -> argparse.Namespace:
         help="with --request: what a job, or each trial, takes",
     )
     parser.add_argument(
-        "--instance-type", action="append", default=[], metavar="TYPE", help="with --refresh: add; repeatable"
+        "--instance-type",
+        type=command.instance_type,
+        action="append",
+        default=[],
+        metavar="TYPE",
+        help="with --refresh: add; repeatable",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="print what AWS would be asked, and ask nothing"

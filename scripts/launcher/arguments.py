@@ -252,6 +252,13 @@ def model(text: str) -> str:
     return text
 
 
+def instance_type(text: str) -> str:
+    """Read one of SageMaker's (an argparse type)."""
+    if not re.fullmatch(settings.INSTANCE_TYPE, text):
+        raise argparse.ArgumentTypeError(f"{text!r} is none of SageMaker's, such as ml.m5.large")
+    return text
+
+
 def _uri(text: str) -> str:
     """Read a folder of this machine, or an s3:// or file:// URI, as a URI (an argparse type)."""
     if "://" not in place(text):

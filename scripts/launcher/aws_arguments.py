@@ -35,7 +35,7 @@ def add(to: argparse.ArgumentParser) -> None:
     arguments.add_settings(group)
     group.add_argument("--role", metavar="ARN", help="what the job may do")
     group.add_argument("--s3-output", type=arguments.place, metavar="s3://BUCKET/PREFIX", help="for results")
-    group.add_argument("--instance-type", metavar="TYPE")
+    group.add_argument("--instance-type", type=arguments.instance_type, metavar="TYPE")
     group.add_argument(
         "--spot", action=argparse.BooleanOptionalAction, help="spare machines, at about a third of the price"
     )

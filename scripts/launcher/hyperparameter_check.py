@@ -11,7 +11,8 @@ from launcher.errors import SettingsError
 from trainer import config
 from trainer.failures import UsageError
 
-TOOLKIT = "sagemaker_"  # begins the names that the training toolkit takes out before the trainer sees them
+# How the names begin that the training toolkit takes out before the trainer sees them.
+TOOLKIT = ("sagemaker_", "_tuning_")
 
 
 def check(values: Mapping[str, str], image: str | None) -> None:

@@ -75,7 +75,7 @@ def add(to: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--version", metavar="TEXT", help="ends the names of what is made (default: the time)")
     group.add_argument(
-        "--instance-type", type=_instance_type, metavar="TYPE", help="(default: the settings')"
+        "--instance-type", type=arguments.instance_type, metavar="TYPE", help="(default: the settings')"
     )
     group.add_argument("--instances", type=bounds.positive, metavar="N", help="(default: the settings')")
     kind = group.add_mutually_exclusive_group()
@@ -258,13 +258,6 @@ def schedule(text: str) -> Schedule:
     if fault := schedules.fault(found[4]):
         raise argparse.ArgumentTypeError(f"{text!r}: {fault}")
     return Schedule(found[1], int(found[2]), int(found[3]), found[4])
-
-
-def _instance_type(text: str) -> str:
-    """Read one of SageMaker's (an argparse type)."""
-    if not re.fullmatch(INSTANCE_TYPE, text):
-        raise argparse.ArgumentTypeError(f"{text!r} is none of SageMaker's, such as ml.m5.large")
-    return text
 
 
 def scaling(given: argparse.Namespace) -> dict[str, Any]:

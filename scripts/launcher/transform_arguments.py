@@ -37,7 +37,12 @@ def add(to: argparse.ArgumentParser) -> None:
     to.add_argument("--job-name", metavar="NAME", help="default: a new one, with the time")
     group = to.add_argument_group("on SageMaker (--backend aws)")
     arguments.add_settings(group)
-    group.add_argument("--instance-type", metavar="TYPE", help="default: the endpoint's, of the settings")
+    group.add_argument(
+        "--instance-type",
+        type=arguments.instance_type,
+        metavar="TYPE",
+        help="default: the endpoint's, of the settings",
+    )
     group.add_argument("--instances", type=bounds.positive, default=1, metavar="N")
     start = group.add_mutually_exclusive_group()
     start.add_argument("--attach", metavar="NAME", help="follow a job that was started")

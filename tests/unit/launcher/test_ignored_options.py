@@ -40,7 +40,7 @@ import script
         ("launch_training", "--data x --set nosuch=3 --image a:b", "(a:b has to be a build of this"),
         (
             "launch_training",
-            "--backend aws --data s3://dogs/a --set sagemaker_container_log_level=20 --max-runtime 99999999",
+            "--backend aws --data s3://dogs/a --set sagemaker_container_log_level=20 --max-runtime 9999999",
             "max-runtime-seconds: Input should be less than or equal to 2419200",
         ),
         ("launch_hpo", "--backend aws --data s3://dogs/dogs --epochs 0", "epochs must be a number from 1"),
@@ -66,6 +66,17 @@ import script
         ),
         ("deploy", "--backend aws --variant A=s3://dogs/a:2", "s3://dogs/a: a model in S3 is one archive"),
         ("deploy", "--backend aws --multi-model s3://dogs/m", "'s3://dogs/m' is no prefix that ends with a"),
+        (
+            "batch_transform",
+            "s3://dogs/a --backend aws --instance-type m5.large",
+            "'m5.large' is none of SageMaker",
+        ),
+        (
+            "launch_training",
+            "--backend aws --data s3://dogs/a --instance-type p5",
+            "'p5' is none of SageMaker's",
+        ),
+        ("costs", "--refresh --instance-type t3.micro", "'t3.micro' is none of SageMaker's"),
         ("demo", "--data x --stage build=nan", "--stage: 'nan' is no number from 0"),
         ("demo", "--data x --clients many", "--clients: 'many' is no whole number from 1"),
         ("launch_training", "--backend aws --data s3://dogs/d --warm-pool 9999", "'9999' is no whole number"),
