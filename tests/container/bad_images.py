@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import struct
 import tarfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +39,8 @@ ONLY_SERVES = "ENV UNKNOWN=train"
 REMOVE_KEY = f"""RUN ["{PYTHON}", "-c", "import os; os.remove('/key')"]"""
 KEY = "\n".join(["-----BEGIN OPENSSH PRIVATE KEY-----", *["b3BlbnNzaC1rZXktdjEAAAAABG5vbmUA" * 2] * 3])
 
+FOREIGN = b"\x7fELF\2\1\1".ljust(16, b"\0") + struct.pack("<HHI", 2, 183, 1).ljust(48, b"\0")  # 183: arm64
+
 
 @dataclass(frozen=True)
 class Bad:
@@ -47,6 +50,7 @@ class Bad:
     lines: tuple[str, ...] = ()
     limits: Limits = HURRY
     network: bool = False
+    architecture: str = "amd64"
 
 
 def fault(name: str, finds: str, *more: str, **settings: Any) -> Bad:
@@ -71,7 +75,8 @@ BAD = {
     "echo": Bad("words", (f'ENTRYPOINT ["{PYTHON}", "-c", "import sys; print(*sys.argv[1:])"]',)),
     "serves-always": fault("serves-always", "train-serves"),
     "silent": fault("silent", "healthy", limits=replace(HURRY, failing_seconds=5, startup_seconds=10)),
-    "another-architecture": Bad("architecture"),
+    "another-architecture": Bad("architecture", architecture="s390x"),
+    "another-machine": Bad("", ("COPY foreign /foreign", 'ENTRYPOINT ["/foreign"]'), architecture="arm64"),
     "too-large": Bad("size", limits=replace(HURRY, image_bytes=1_000_000)),
     "secret-variable": Bad("secrets", ("ENV DB_PASSWORD=correct-horse-battery",)),
     "deleted-key": Bad("secrets", ("COPY key /key", REMOVE_KEY)),
@@ -156,17 +161,19 @@ def _build(engine: docker.DockerClient, base: str, name: str, bad: Bad, folder: 
     context = folder / f"build-{name}"
     context.mkdir()
     (context / "key").write_text(KEY)
+    (context / "foreign").write_bytes(FOREIGN)
+    (context / "foreign").chmod(0o755)
     (context / "Dockerfile").write_text("\n".join([f"FROM {base}", f"LABEL doctor-test={name}", *bad.lines]))
     image, _ = engine.images.build(path=str(context), rm=True, forcerm=True)
-    if name != "another-architecture":
+    if bad.architecture == "amd64":
         return str(image.id)
-    foreign = _of_another_architecture(image)
+    foreign = _for(bad.architecture, image)
     engine.images.remove(image.id, force=True)
     (loaded,) = engine.images.load(foreign)
     return str(loaded.id)
 
 
-def _of_another_architecture(image: Any) -> bytes:
+def _for(architecture: str, image: Any) -> bytes:
     """Return what `docker save` gives, with another word in the image's description."""
     saved, edited = io.BytesIO(b"".join(image.save())), io.BytesIO()
     with tarfile.open(fileobj=saved) as source, tarfile.open(fileobj=edited, mode="w") as target:
@@ -174,7 +181,7 @@ def _of_another_architecture(image: Any) -> bytes:
             content = source.extractfile(member)
             data = content.read() if content else b""
             if re.fullmatch(r"[0-9a-f]{64}\.json", member.name):
-                data = data.replace(b'"architecture":"amd64"', b'"architecture":"s390x"')
+                data = data.replace(b'"architecture":"amd64"', f'"architecture":"{architecture}"'.encode())
                 member.size = len(data)
             target.addfile(member, io.BytesIO(data) if content else None)
     return edited.getvalue()

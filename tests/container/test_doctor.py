@@ -86,6 +86,37 @@ def test_of_an_image_that_only_trains_what_an_endpoint_does_is_skipped_and_that_
     assert not skipped["stop-training"]
 
 
+def test_what_another_machine_runs_is_not_judged_here(results: dict[str, list[Result]]) -> None:
+    unjudged = {result.name: result.unjudged for result in results["another-machine"] if result.unjudged}
+
+    assert {"words", "healthy", "stop-training", "user"} <= unjudged.keys()
+    assert not {"architecture", "size", "secrets"} & unjudged.keys()
+    (reason,) = set(unjudged.values())
+    assert reason.startswith("it is built for arm64, which this engine cannot run")
+
+
+@pytest.mark.parametrize(
+    ("name", "check", "says"),
+    [
+        ("a-shell-as-entrypoint", "entrypoint", "sh -c takes the word for its $0"),
+        ("a-shell-that-stays", "stop-serving", "sh -c without exec before the program"),
+        (
+            "echo",
+            "words",
+            "train ends with 0 and leaves no model, serve with 0, like a word that means",
+        ),
+        ("silent", "healthy", "serve goes on, GET /ping is not answered: nothing listens there"),
+        ("dripping-ping", "healthy", "GET /ping is answered 200 without an end"),
+    ],
+)
+def test_a_finding_says_what_was_seen(
+    results: dict[str, list[Result]], name: str, check: str, says: str
+) -> None:
+    (found,) = (result.found for result in results[name] if result.name == check)
+
+    assert says in found[0]
+
+
 def test_every_check_of_an_image_has_a_bad_image() -> None:
     by_registry = {"manifest"}
 

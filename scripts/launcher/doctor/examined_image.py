@@ -26,6 +26,7 @@ CAPABILITIES = "com.amazonaws.sagemaker.capabilities"
 BIND_TO_PORT, MULTI_MODEL = f"{CAPABILITIES}.accept-bind-to-port", f"{CAPABILITIES}.multi-models"
 MODELS = "/opt/ml/models/doctor/model"
 WRONG_USAGE = {2, 126, NOT_FOUND}  # a program's own, and a shell's
+_NOT_OF_HERE = "exec format error"  # as the kernel says it, and whoever starts a container
 _WORD_SECONDS = 15.0
 
 
@@ -113,8 +114,23 @@ class ExaminedImage:
         return (code, log.replace(word, "")) == (got.exit_code, got.log.replace(nonsense, ""))
 
     @cached_property
+    def _foreign(self) -> str:
+        """The architecture that it is built for, where the engine is of another that cannot run it; or ""."""
+        built, here = str(self.image.attrs["Architecture"]), self._client.version()["Arch"]
+        return built if built != here and _NOT_OF_HERE in self._nonsense[1].log.lower() else ""
+
+    def must_run(self) -> None:
+        """Raise Unjudged for an image whose programs are another machine's."""
+        if self._foreign:
+            raise Unjudged(
+                f"it is built for {self._foreign}, which this engine cannot run: examine it on a machine of "
+                "that kind, or install an emulation (binfmt, qemu-user-static)"
+            )
+
+    @cached_property
     def trains(self) -> bool:
         """Whether it answers `train`, and not with the server."""
+        self.must_run()
         if self.train_serves:
             return False
         seen = self.training
@@ -123,6 +139,7 @@ class ExaminedImage:
     @cached_property
     def train_serves(self) -> bool:
         """Whether `train` becomes healthy, too, where it is given what `serve` was given."""
+        self.must_run()
         usual = self.serving.start.healthy_after
         if usual is None:
             return False
@@ -131,6 +148,7 @@ class ExaminedImage:
     @cached_property
     def serves(self) -> bool:
         """Whether it answers `serve`, healthy or not."""
+        self.must_run()
         seen = self.serving.start
         return seen.healthy_after is not None or not self._ignores("serve", seen.exit_code, seen.log)
 
