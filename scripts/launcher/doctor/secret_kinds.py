@@ -14,6 +14,12 @@ _OTHER_SECRET = re.compile(
     r"(SECRETS?|TOKEN|CREDENTIALS?"
     rf"|(PRIVATE|ACCESS|API|SECRET|SIGNING|ENCRYPTION|MASTER|DEPLOY|ACCOUNT)_?KEY){_AFTER}"
 )
+# A word inside a name, API_TOKEN_GITHUB, is one where the value looks drawn: SECRET_BACKEND=vault-v1 is none.
+_INSIDE = re.compile(r"(^|_)(SECRET|TOKEN|PASSWORD|(PRIVATE|ACCESS|API)_?KEY)_")
+_PUBLIC = re.compile(r"_(ID|URL|URI|NAME|(MD5|SHA)[0-9]*|HASH|DIGEST|FINGERPRINT|COMMIT|REVISION|VERSION)$")
+_DRAWN = re.compile(r"[A-Za-z0-9_+/=-]{16,}")
+_TURN = re.compile(r"(?<=[A-Za-z])(?=[0-9])|(?<=[0-9])(?=[A-Za-z])")
+_TURNS = 4  # between letters and digits, of what is drawn: names of models and versions have fewer
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _SWITCH = re.compile(r"yes|no|true|false|on|off|none|null|required|optional|enabled|disabled", re.IGNORECASE)
 # A file's path, what a shell puts in its place, or what a person has to.
@@ -98,7 +104,13 @@ def _named(name: str, value: str) -> bool:
         return False
     if _PASSWORD.search(words):
         return len(value) > 1  # else a switch
-    return bool(_OTHER_SECRET.search(words)) and len(value) >= _SHORTEST and "://" not in value
+    if _OTHER_SECRET.search(words):
+        return len(value) >= _SHORTEST and "://" not in value
+    return bool(_INSIDE.search(words)) and not _PUBLIC.search(words) and _looks_drawn(value)
+
+
+def _looks_drawn(value: str) -> bool:
+    return bool(_DRAWN.fullmatch(value)) and len(_TURN.findall(value)) >= _TURNS
 
 
 def told_in(text: str, place: str) -> Iterator[str]:

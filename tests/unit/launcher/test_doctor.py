@@ -191,6 +191,7 @@ def test_variables_labels_and_the_builds_history_are_looked_at() -> None:
     ]
 
 
+HEX = "".join(f"{number:x}" for number in [3, 12, 7, 10, 1, 15, 4, 11] * 5)
 GITHUB = "ghp" + "_" + TEN * 3 + "a1B2c3"
 
 
@@ -214,6 +215,19 @@ GITHUB = "ghp" + "_" + TEN * 3 + "a1B2c3"
         ("ENV apiKey=0123456789", ["a value of that name in the build's history, as apiKey"]),
         ("ENV TOKENIZER_NAME=bert-base-uncased", []),
         ("ENV MAX_TOKENS=1000000000", []),
+        (
+            f"ENV API_TOKEN_GITHUB={TEN * 2}",
+            ["a value of that name in the build's history, as API_TOKEN_GITHUB"],
+        ),
+        (
+            f"ENV SECRET_KEY_DJANGO={HEX}",
+            ["a value of that name in the build's history, as SECRET_KEY_DJANGO"],
+        ),
+        (f"ENV TOKEN_SHA256={HEX} TOKENIZER_REVISION={HEX} ACCESS_KEY_ID={HEX} PYTHON_SHA256={HEX}", []),
+        ("ENV TOKEN_MODEL=Meta-Llama-3-8B-Instruct SECRET_BACKEND=vault-v1 PASSWORD_MIN_LENGTH=12", []),
+        ("ENV TOKEN_LIMIT=1000000000000000 SECRET_NAME=prod-database-credentials-2024", []),
+        ("ENV API_KEY_HEADER=X-Api-Key-Of-The-Gateway PASSWORD_HASHER=PBKDF2PasswordHasher", []),
+        ("ENV TOKEN_SINCE=20260101T120000Z SECRET_ARN=arn:aws:secretsmanager:x:1:secret:a1b2c3d4e5f6", []),
         ("ENV TOKEN_ENDPOINT=https://login.example/token", []),
         ("ENV GPG_KEY=A035C8C19219BA821ECEA86B64E628F8D684696D", []),
         ("ENV MYSQL_ALLOW_EMPTY_PASSWORD=yes BYPASS=everything PWD=/app", []),
