@@ -41,6 +41,8 @@ KEY = "\n".join(["-----BEGIN OPENSSH PRIVATE KEY-----", *["b3BlbnNzaC1rZXktdjEAA
 
 FOREIGN = b"\x7fELF\2\1\1".ljust(16, b"\0") + struct.pack("<HHI", 2, 183, 1).ljust(48, b"\0")  # 183: arm64
 
+ENDLESS = f"#!{PYTHON}\nimport signal\nwhile True:\n    signal.pause()\n".encode()
+
 
 @dataclass(frozen=True)
 class Bad:
@@ -88,6 +90,7 @@ BAD = {
     "dripping-ping": fault("dripping-ping", "healthy", limits=replace(HURRY, startup_seconds=12)),
     "early-ping": fault("early-ping", "ping-early"),
     "ping-when-dead": fault("ping-when-dead", "ping-late"),
+    "a-shell-without-an-end": Bad("", ("COPY endless /bin/sh",)),
     "dies-with-0": fault("dies-with-0", "ping-late"),
     "fixed-port": fault("fixed-port", "bind-to-port", f"LABEL {BIND_TO_PORT}=false"),
     "no-404": fault("no-404", "multi-model"),
@@ -161,8 +164,9 @@ def _build(engine: docker.DockerClient, base: str, name: str, bad: Bad, folder: 
     context = folder / f"build-{name}"
     context.mkdir()
     (context / "key").write_text(KEY)
-    (context / "foreign").write_bytes(FOREIGN)
-    (context / "foreign").chmod(0o755)
+    for program, content in (("foreign", FOREIGN), ("endless", ENDLESS)):
+        (context / program).write_bytes(content)
+        (context / program).chmod(0o755)
     (context / "Dockerfile").write_text("\n".join([f"FROM {base}", f"LABEL doctor-test={name}", *bad.lines]))
     image, _ = engine.images.build(path=str(context), rm=True, forcerm=True)
     if bad.architecture == "amd64":

@@ -29,6 +29,7 @@ NOT_FOUND = 127  # a shell's exit code for a program that is not there
 MAX_READ = 2**20  # bytes of a file of the container that are looked at
 LOG_LINES = 50
 _LOOK_SECONDS = 0.1
+_SHELL_SECONDS = 30.0
 _AGAIN_SECONDS = 5.0  # a signal that comes before its handler is installed is lost
 
 
@@ -76,12 +77,17 @@ class Box(Container):
         return str(self._container.logs(tail=LOG_LINES).decode(errors="replace"))
 
     def kill_all_but_the_first(self) -> bool | None:
-        """Kill every process but the first; False where there is no other, None where there is no shell."""
+        """Kill every process but the first; False where there is no other, None where no shell does it."""
+        engine = self._container.client.api
         try:
-            code = self._container.exec_run(["sh", "-c", "kill -9 -1"], user="0").exit_code
+            shell = engine.exec_create(self._container.id, ["sh", "-c", "kill -9 -1"], user="0")["Id"]
+            engine.exec_start(shell, detach=True)  # what it says is not read: it may have no end
         except APIError:
             return None
-        return None if code in {126, NOT_FOUND} else code == 0
+        deadline = time.monotonic() + _SHELL_SECONDS
+        while (code := engine.exec_inspect(shell)["ExitCode"]) is None and time.monotonic() < deadline:
+            time.sleep(_LOOK_SECONDS)
+        return None if code in {None, 126, NOT_FOUND} else code == 0
 
     def has(self, path: str) -> bool:
         """Tell whether there is a file in it."""

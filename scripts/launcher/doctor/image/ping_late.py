@@ -14,7 +14,7 @@ def look(image: ExaminedImage) -> Iterator[str]:
         why = (
             "it is one process"
             if death and death.killed is False
-            else "nothing in it can be killed: no shell"
+            else "nothing in it can be killed: no shell that does it"
         )
         raise NotApplicable(why)
     if death.exit_code == 0:
