@@ -87,7 +87,7 @@ BAD = {
     "never-healthy": fault("never-healthy", "healthy"),
     "slow-connections": fault("slow-connections", "connection"),
     "slow-ping": fault("slow-ping", "ping-time"),
-    "dripping-ping": fault("dripping-ping", "healthy", limits=replace(HURRY, startup_seconds=12)),
+    "dripping-ping": fault("dripping-ping", "healthy", limits=replace(HURRY, startup_seconds=25)),
     "early-ping": fault("early-ping", "ping-early"),
     "ping-when-dead": fault("ping-when-dead", "ping-late"),
     "a-shell-without-an-end": Bad("", ("COPY endless /bin/sh",)),
