@@ -34,6 +34,7 @@ class Left:
     thing: Thing
     reason: str
     may_still_go: bool
+    refused: bool = False
 
 
 def carry_out(account: Account, find: Callable[[], list[Thing]], *, dry_run: bool = False) -> int:
@@ -52,7 +53,7 @@ def _show(found: list[Thing]) -> int:
     for thing in found:
         if thing.empty is not None:
             tell(f"{thing}: every version of every file in it goes before, a thousand with each request")
-    if calls := [call.shown for thing in found for call in thing.calls]:
+    if calls := [call.shown for thing in found for call in (*thing.tried, *thing.calls)]:
         arguments.show(calls)
     return 0
 
@@ -65,6 +66,7 @@ class Removal:
         self._find = find
         self._taken: set[str] = set()
         self._listed: list[str] = []
+        self._told: set[str] = set()
 
     def run(self) -> list[Left]:
         """Return what cannot be had away; whatever ends it early says what was not yet."""
@@ -90,6 +92,11 @@ class Removal:
         left: list[Left] = []
         used = False
         for thing in found:
+            users = [each for each in left if each.refused and each.thing.kind == thing.used_by]
+            if users:  # an endpoint without its configuration can be neither mended nor updated
+                reason = f"waits for the {thing.used_by} that may use it"
+                left.append(Left(thing, reason, any(each.may_still_go for each in users)))
+                continue
             if thing.of_setup and used:  # what stops still writes into the bucket, and needs the role for it
                 left.append(Left(thing, "waits for what uses it", any(each.may_still_go for each in left)))
                 continue
@@ -101,16 +108,27 @@ class Removal:
         """Send what takes a thing away; what fails for this one is no reason to spare the others."""
         if not thing.calls:
             return Left(thing, "AWS is at it" if thing.is_going else "left to you", thing.is_going)
+        self._try(thing)
         try:
             if thing.empty is not None:
                 thing.empty()
             for call in thing.calls:
                 call.ask(self._account, _GONE)
         except SettingsError as error:
-            return Left(thing, str(error), may_still_go=False)
+            return Left(thing, str(error), may_still_go=False, refused=True)
         except WorkFailed as error:  # such as an endpoint that is being updated: later it can be
-            return Left(thing, str(error), may_still_go=True)
+            return Left(thing, str(error), may_still_go=True, refused=True)
         if str(thing) not in self._taken:
             print(f"deleted: {thing}", flush=True)
             self._taken.add(str(thing))
         return Left(thing, "AWS still lists it", may_still_go=True)
+
+    def _try(self, thing: Thing) -> None:
+        """Send what goes before; that it cannot be is said once, and no reason to keep what costs."""
+        for call in thing.tried:
+            try:
+                call.ask(self._account, _GONE)
+            except (SettingsError, WorkFailed) as error:
+                if str(error) not in self._told:
+                    tell(f"{thing.kind} {thing.name} goes all the same: {error}")
+                self._told.add(str(error))

@@ -5,6 +5,7 @@ made.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from launcher import log_things
@@ -48,7 +49,8 @@ def endpoints(tagged: Tagged) -> Iterator[Thing]:
     """Find endpoints; each one's log group gets the tag first, since afterwards nothing says whose it is."""
     for each in tagged.endpoints():
         claim = log_things.claim(tagged.account, each["EndpointName"])
-        yield _thing("endpoint", "DeleteEndpoint", "EndpointName", each, each["EndpointStatus"], claim)
+        found = _thing("endpoint", "DeleteEndpoint", "EndpointName", each, each["EndpointStatus"])
+        yield replace(found, tried=(claim,)) if found.calls else found
 
 
 def scalable_targets(tagged: Tagged) -> Iterator[Thing]:
@@ -82,15 +84,13 @@ def kept(kind: str, shape: str, listing: str, key: str) -> Finder:
                 lacks = f"used by the endpoint {user}, which is not tagged as this project's"
                 yield Thing(kind, name, status=lacks, is_used=True)
             else:
-                yield _thing(kind, f"Delete{shape}", f"{shape}Name", each)
+                yield replace(_thing(kind, f"Delete{shape}", f"{shape}Name", each), used_by="endpoint")
 
     return find
 
 
-def _thing(
-    kind: str, operation: str, key: str, summary: dict[str, Any], status: str = "", *first: Call
-) -> Thing:
+def _thing(kind: str, operation: str, key: str, summary: dict[str, Any], status: str = "") -> Thing:
     name = summary[key]
     if status in _GOING:
         return Thing(kind, name, status=status, is_going=True)
-    return Thing(kind, name, (*first, Call("sagemaker", operation, {key: name})), status=status)
+    return Thing(kind, name, (Call("sagemaker", operation, {key: name}),), status=status)

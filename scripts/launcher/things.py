@@ -15,12 +15,14 @@ class Thing:
     kind: str
     name: str
     calls: tuple[Call, ...] = ()
+    tried: tuple[Call, ...] = ()  # before the calls, which are made whatever becomes of these
     empty: Callable[[], None] | None = None  # what is in it goes before, with as many calls as that takes
     status: str = ""
     is_going: bool = False
     is_used: bool = False  # by something that is not the project's
     is_data: bool = False
     of_setup: bool = False  # made by setup_account.py
+    used_by: str = ""  # the kind of thing that has to go first: it may need this one
 
     def __str__(self) -> str:
         """One line of a list."""

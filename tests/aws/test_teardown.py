@@ -9,7 +9,7 @@ import threading
 import boto3
 import pytest
 import script
-from cloud import Answer, Call, Cloud, error, times
+from cloud import Answer, Call, Cloud, Reply, error, times
 from project_things import BUCKET, FOREIGN, JOB_LOGS, LOGS, OWN, Jobs, dashboard, job_arn, make
 
 
@@ -28,6 +28,11 @@ def answered(answer: str) -> subprocess.CompletedProcess[str]:
         timeout=300,
         check=False,
     )
+
+
+def denied(action: str) -> Reply:
+    """Refuse an action as AWS does where no policy allows it."""
+    return lambda _: error("AccessDeniedException", f"User: x is not authorized to perform: {action}", 403)
 
 
 @pytest.fixture
@@ -77,6 +82,7 @@ def everything() -> dict[str, list[str]]:
 
 
 EACH = ("endpoint", "config", "model", "autoscaling", "topic", "alarm", "dashboard", "stream")
+ENDPOINT_DELETIONS = {"sagemaker:DeleteEndpoint", "sagemaker:DeleteEndpointConfig", "sagemaker:DeleteModel"}
 FOREIGNERS: dict[str, list[str]] = {kind: ["dog-breeds-2"] for kind in EACH} | {
     "group": ["dog-breeds-2", JOB_LOGS],
     "repository": [],
@@ -164,6 +170,31 @@ def test_what_was_interrupted_is_gone_on_with(full: Cloud) -> None:
 
     assert second.returncode == 0, second.stdout
     assert everything() == FOREIGNERS
+
+
+def test_what_an_endpoint_answers_with_stays_while_it_cannot_be_deleted(
+    full: Cloud,
+) -> None:
+    full.replies["logs:TagResource"] = denied("logs:TagResource")
+    full.replies["sagemaker:DeleteEndpoint"] = denied("sagemaker:DeleteEndpoint")
+
+    refused = tear_down("--yes")
+
+    assert refused.returncode == 1
+    assert "endpoint dogs goes all the same: this AWS identity may not do logs:TagResource" in refused.stderr
+    for kind in ("endpoint configuration", "model"):
+        assert f"left: {kind} dogs: waits for the endpoint that may use it\n" in refused.stdout
+    left = everything()
+    assert all("dogs" in left[kind] for kind in ("endpoint", "config", "model"))
+
+    updating = error("ValidationException", 'Cannot update in-progress endpoint "dogs"')
+    full.replies["sagemaker:DeleteEndpoint"] = times(1, updating)
+    full.calls.clear()
+
+    assert tear_down("--yes").returncode == 0
+    assert everything() == FOREIGNERS
+    order = [call.operation for call in full.calls if call.action in ENDPOINT_DELETIONS]
+    assert order == ["DeleteEndpoint", "DeleteEndpoint", "DeleteEndpointConfig", "DeleteModel"]
 
 
 def test_ctrl_c_says_what_was_not_deleted_yet(full: Cloud) -> None:
