@@ -28,9 +28,11 @@ def parse_arguments() -> argparse.Namespace:
     command.add_settings(parser)
     parser.add_argument("--prices", type=Path, default=prices.DEFAULT_FILE, metavar="FILE.toml")
     about = parser.add_mutually_exclusive_group()
-    about.add_argument("--request", metavar="FILE.json|-", help="what a --dry-run has printed")
-    about.add_argument("--job", metavar="NAME", help="a training job")
-    about.add_argument("--endpoint", metavar="NAME", help="one that runs")
+    about.add_argument(
+        "--request", type=command.named, metavar="FILE.json|-", help="what a --dry-run has printed"
+    )
+    about.add_argument("--job", type=command.named, metavar="NAME", help="a training job")
+    about.add_argument("--endpoint", type=command.named, metavar="NAME", help="one that runs")
     about.add_argument(
         "--refresh", action="store_true", help="ask AWS for the instances' prices in the settings' region"
     )

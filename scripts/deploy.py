@@ -38,9 +38,9 @@ def main() -> int:
     arguments = parse_arguments()
     if arguments.backend != serving_arguments.AWS:
         serve_here(arguments)
-    elif arguments.delete:
+    elif arguments.delete is not None:
         delete(arguments)
-    elif arguments.attach:
+    elif arguments.attach is not None:
         attach(arguments)
     else:
         deploy(arguments)

@@ -65,7 +65,9 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--image", metavar="IMAGE", help="what answers (default: the project's own)")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="default: runs/<job>")
-    parser.add_argument("--job-name", metavar="NAME", help="default: a new one, with the time")
+    parser.add_argument(
+        "--job-name", type=command.named, metavar="NAME", help="default: a new one, with the time"
+    )
     group = parser.add_argument_group("with SageMaker Clarify (--backend aws)")
     command.add_settings(group)
     group.add_argument(
@@ -73,8 +75,8 @@ def parse_arguments() -> argparse.Namespace:
     )
     group.add_argument("--clarify-image", metavar="IMAGE", help="default: the region's")
     start = group.add_mutually_exclusive_group()
-    start.add_argument("--attach", metavar="NAME", help="follow a job that was started")
-    start.add_argument("--stop", metavar="NAME", help="stop a job")
+    start.add_argument("--attach", type=command.named, metavar="NAME", help="follow a job that was started")
+    start.add_argument("--stop", type=command.named, metavar="NAME", help="stop a job")
     parser.add_argument("--dry-run", action="store_true", help="print what would be done, and do nothing")
     found, given = command.parse_given(parser)
     if found.backend != AWS:

@@ -52,7 +52,7 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = command.parser(__doc__)
     command.add_settings(parser)
-    parser.add_argument("--endpoint", metavar="NAME", help="default: the project's")
+    parser.add_argument("--endpoint", type=command.named, metavar="NAME", help="default: the project's")
     parser.add_argument(
         "--hours",
         type=bounds.real(0.01, LONGEST_HOURS),
@@ -66,13 +66,16 @@ def parse_arguments() -> argparse.Namespace:
     what.add_argument("--logs", choices=list(log_queries.QUERIES), help="ask the endpoint's log")
     what.add_argument("--drift", action="store_true", help="compare captured answers with the training data")
     made = parser.add_argument_group("dashboard and alarms")
-    made.add_argument("--job", metavar="NAME", help="of a training job: its metrics are shown, too")
+    made.add_argument(
+        "--job", type=command.named, metavar="NAME", help="of a training job: its metrics are shown, too"
+    )
     made.add_argument("--email", type=alarms.address, metavar="ADDRESS", help="whom the alarms tell")
     made.add_argument(
         "--slow-ms", type=bounds.positive, default=1000, metavar="N", help="when an answer is late"
     )
     made.add_argument(
         "--variant",
+        type=command.named,
         action="append",
         metavar="NAME",
         help="to have alarms; repeatable; default: all that it has",

@@ -27,7 +27,9 @@ def parse_arguments() -> argparse.Namespace:
     parser = command.parser(__doc__)
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--url", default="http://127.0.0.1:8080", help="the endpoint")
-    which.add_argument("--endpoint-name", metavar="NAME", help="one of SageMaker's endpoints instead")
+    which.add_argument(
+        "--endpoint-name", type=command.named, metavar="NAME", help="one of SageMaker's endpoints instead"
+    )
     parser.add_argument("--region", help="of that endpoint; default: the environment's")
     parser.add_argument(
         "--port", type=bounds.port, default=8000, help="of the page; 0 takes any that is free"

@@ -164,7 +164,7 @@ def add_training(
     to.add_argument(
         "--output", type=Path, default=Path("runs"), help="the folder of all jobs", metavar="FOLDER"
     )
-    to.add_argument("--job-name", metavar="NAME", help="default: a new one, with the time")
+    to.add_argument("--job-name", type=named, metavar="NAME", help="default: a new one, with the time")
     to.add_argument(
         "--max-runtime",
         type=bounds.positive,
@@ -229,6 +229,13 @@ def memory(text: str) -> str:
     parts = re.fullmatch(r"(\d+(?:\.\d+)?)(?:b|([kmg])b?)?", text.lower())
     if parts is None or float(parts[1]) * 1024 ** " kmg".index(parts[2] or " ") < LEAST_MEMORY:
         raise argparse.ArgumentTypeError(f"{text!r} is no size from 6m on, such as 512m or 4g")
+    return text
+
+
+def named(text: str) -> str:
+    """Read what something is called (an argparse type): an option with an empty name would not be heeded."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} is no name: is a variable of the shell not set?")
     return text
 
 

@@ -31,15 +31,25 @@ def add(to: argparse.ArgumentParser) -> None:
     )
     which = to.add_mutually_exclusive_group()
     which.add_argument("--url", default="http://127.0.0.1:8080", help="the endpoint")
-    which.add_argument("--endpoint-name", metavar="NAME", help="one of SageMaker's endpoints instead")
+    which.add_argument(
+        "--endpoint-name", type=arguments.named, metavar="NAME", help="one of SageMaker's endpoints instead"
+    )
     arguments.add_settings(to)
-    to.add_argument("--variant", metavar="NAME", help="ask this one of the endpoint's variants")
-    to.add_argument("--target-model", metavar="FILE", help="an archive below a multi-model endpoint's prefix")
+    to.add_argument(
+        "--variant", type=arguments.named, metavar="NAME", help="ask this one of the endpoint's variants"
+    )
+    to.add_argument(
+        "--target-model",
+        type=arguments.named,
+        metavar="FILE",
+        help="an archive below a multi-model endpoint's prefix",
+    )
     to.add_argument(
         "--async", dest="asynchronous", action="store_true", help="the endpoint is one that answers in S3"
     )
     to.add_argument(
         "--compare",
+        type=arguments.named,
         nargs=2,
         metavar=("A", "B"),
         help="two variants of --endpoint-name, or two URLs: which is right more often, and which is faster?",

@@ -33,7 +33,12 @@ def add(to: argparse.ArgumentParser) -> None:
     group.add_argument("--max-trials", type=bounds.positive, metavar="N")
     group.add_argument("--max-parallel-trials", type=bounds.positive, metavar="N")
     group.add_argument(
-        "--warm-start", nargs="+", default=[], metavar="NAME", help="learn from these earlier searches"
+        "--warm-start",
+        type=arguments.named,
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="learn from these earlier searches",
     )
     group.add_argument(
         "--storage",
@@ -49,8 +54,10 @@ def add(to: argparse.ArgumentParser) -> None:
         metavar="FILE.json",
         help="carry out this request as it stands, but for --job-name",
     )
-    start.add_argument("--attach", metavar="NAME", help="go on with a search, or take part in it")
-    start.add_argument("--stop", metavar="NAME", help="stop a search on AWS")
+    start.add_argument(
+        "--attach", type=arguments.named, metavar="NAME", help="go on with a search, or take part in it"
+    )
+    start.add_argument("--stop", type=arguments.named, metavar="NAME", help="stop a search on AWS")
 
 
 def parse(parser: argparse.ArgumentParser, line: Sequence[str] | None = None) -> argparse.Namespace:

@@ -71,9 +71,16 @@ def add(to: argparse.ArgumentParser) -> None:
     arguments.add_settings(to)
     group = to.add_argument_group("on SageMaker (--backend aws)")
     group.add_argument(
-        "--name", help="of the endpoint; one that is there is updated (default: the project's)"
+        "--name",
+        type=arguments.named,
+        help="of the endpoint; one that is there is updated (default: the project's)",
     )
-    group.add_argument("--version", metavar="TEXT", help="ends the names of what is made (default: the time)")
+    group.add_argument(
+        "--version",
+        type=arguments.named,
+        metavar="TEXT",
+        help="ends the names of what is made (default: the time)",
+    )
     group.add_argument(
         "--instance-type", type=arguments.instance_type, metavar="TYPE", help="(default: the settings')"
     )
@@ -108,8 +115,15 @@ def add(to: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--capture", type=_PERCENT, metavar="PERCENT", help="keep so many requests in S3")
     start = group.add_mutually_exclusive_group()
-    start.add_argument("--attach", metavar="NAME", help="wait for an endpoint that is being made or changed")
-    start.add_argument("--delete", metavar="NAME", help="remove an endpoint and what was made for it")
+    start.add_argument(
+        "--attach",
+        type=arguments.named,
+        metavar="NAME",
+        help="wait for an endpoint that is being made or changed",
+    )
+    start.add_argument(
+        "--delete", type=arguments.named, metavar="NAME", help="remove an endpoint and what was made for it"
+    )
     _add_shifting(to)
     _add_scaling(to)
 
@@ -124,6 +138,7 @@ def _add_shifting(to: argparse.ArgumentParser) -> None:
     how.add_argument("--linear", type=_PERCENT, metavar="PERCENT", help="10 to 50 at each step")
     group.add_argument(
         "--rollback-on",
+        type=arguments.named,
         action="append",
         metavar="ALARM",
         help="the old instances take over again when this CloudWatch alarm goes off; repeatable",

@@ -22,8 +22,10 @@ def add(to: argparse.ArgumentParser) -> None:
     arguments.add_debugging(to)
     aws_arguments.add(to)
     start = to.add_mutually_exclusive_group()
-    start.add_argument("--attach", metavar="NAME", help="follow a job on AWS")
-    start.add_argument("--stop", metavar="NAME", help="stop a job on AWS; its checkpoints stay")
+    start.add_argument("--attach", type=arguments.named, metavar="NAME", help="follow a job on AWS")
+    start.add_argument(
+        "--stop", type=arguments.named, metavar="NAME", help="stop a job on AWS; its checkpoints stay"
+    )
 
 
 def parse(parser: argparse.ArgumentParser, line: Sequence[str] | None = None) -> argparse.Namespace:

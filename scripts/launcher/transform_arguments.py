@@ -34,7 +34,9 @@ def add(to: argparse.ArgumentParser) -> None:
         metavar="FOLDER|s3://…",
         help="default: runs/<job>, or predictions/<job>",
     )
-    to.add_argument("--job-name", metavar="NAME", help="default: a new one, with the time")
+    to.add_argument(
+        "--job-name", type=arguments.named, metavar="NAME", help="default: a new one, with the time"
+    )
     group = to.add_argument_group("on SageMaker (--backend aws)")
     arguments.add_settings(group)
     group.add_argument(
@@ -45,8 +47,8 @@ def add(to: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--instances", type=bounds.positive, default=1, metavar="N")
     start = group.add_mutually_exclusive_group()
-    start.add_argument("--attach", metavar="NAME", help="follow a job that was started")
-    start.add_argument("--stop", metavar="NAME", help="stop a job")
+    start.add_argument("--attach", type=arguments.named, metavar="NAME", help="follow a job that was started")
+    start.add_argument("--stop", type=arguments.named, metavar="NAME", help="stop a job")
 
 
 def parse(parser: argparse.ArgumentParser, line: Sequence[str] | None = None) -> argparse.Namespace:
