@@ -95,7 +95,7 @@ def make_model(folder: Path) -> Path:
         metrics={},
         report_card={},
     )
-    photographs = quantisation.Photographs(batches, batches)
+    photographs = quantisation.Photographs(batches, batches, batches)
     export_artifact(network, folder / "model", provenance, selftest=images[:2], photographs=photographs)
     return folder
 

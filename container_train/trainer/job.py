@@ -240,10 +240,11 @@ def _divide_head(network: Classifier, temperature: float) -> None:
 
 
 def _photographs(job: Job) -> Photographs:
-    """Pictures of training and validation, chosen by the seed, as evaluation sees them."""
+    """Pictures of training and validation, chosen by the seed, and all of test, as evaluation sees them."""
     return Photographs(
         calibration=functools.partial(_chosen, job, "train", CALIBRATION),
         validation=functools.partial(_chosen, job, "valid", VALIDATION),
+        test=functools.partial(_chosen, job, "test", len(job.splits["test"])),
     )
 
 

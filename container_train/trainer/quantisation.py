@@ -2,7 +2,8 @@
 
 Post-training quantisation by NNCF: what flows between the layers is observed on training pictures, and layers
 compute in 8-bit integers from then on. Accuracy is measured on validation pictures, in f32 and in int8 by the
-same engine. NNCF and OpenVINO are imported here when they are needed.
+same engine; int8, where it is chosen, then answers the test pictures once: that is what is served. NNCF and
+OpenVINO are imported here when they are needed.
 """
 
 import logging
@@ -37,20 +38,23 @@ class Photographs:
 
     calibration: Pictures
     validation: Pictures
+    test: Pictures
 
 
 @dataclass(frozen=True)
 class Quantised:
     """An int8 network or, where it is `None`, the finding that it answers too badly.
 
-    `accuracy` on the validation pictures, from 0 to 1: `f32`, and `int8` of the last attempt. `float_layers`
-    are the kinds of layers that were left in f32.
+    `accuracy` on the validation pictures, from 0 to 1: `f32`, and `int8` of the last attempt; `test_accuracy`
+    of what int8 names right of the test pictures, where it is kept. `float_layers` are the kinds of layers
+    that were left in f32.
     """
 
     network: Any
     accuracy: dict[str, float]
     pictures: int
     float_layers: Sequence[str] = ()
+    test_accuracy: float | None = None
 
     @property
     def chosen(self) -> str:
@@ -59,20 +63,25 @@ class Quantised:
 
     def as_dict(self) -> dict[str, Any]:
         """The `precision` object of artifact.json."""
+        test = {} if self.test_accuracy is None else {"test_accuracy": self.test_accuracy}
         return {
             "chosen": self.chosen,
             "accuracy": self.accuracy,
             "pictures": self.pictures,
             "float_layers": list(self.float_layers),
+            **test,
         }
 
     def line(self) -> str:
         """What a person wants to know."""
         kept = {"f32": "f32 kept", "int8": "int8 kept"}[self.chosen]
         layers = f", {' and '.join(self.float_layers)} in f32" if self.float_layers else ""
+        test = (
+            "" if self.test_accuracy is None else f"; on the test pictures {self.test_accuracy:.2%} in int8"
+        )
         return (
             f"precision: {kept}{layers}; accuracy on {self.pictures} validation pictures "
-            f"{self.accuracy['f32']:.2%} in f32, {self.accuracy['int8']:.2%} in int8"
+            f"{self.accuracy['f32']:.2%} in f32, {self.accuracy['int8']:.2%} in int8{test}"
         )
 
 
@@ -94,7 +103,8 @@ def quantise(file: Path, photographs: Photographs) -> Quantised:
         reference = right[-1] / pictures if reference is None else reference
         accuracy = {"f32": reference, "int8": right[0] / pictures}
         if reference - accuracy["int8"] <= LARGEST_DROP + 1e-9:
-            return Quantised(network, accuracy, pictures, kinds)
+            (right_ones,), tested = _count_right([network], photographs.test())
+            return Quantised(network, accuracy, pictures, kinds, right_ones / tested if tested else None)
     return Quantised(None, accuracy, pictures)
 
 

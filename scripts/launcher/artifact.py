@@ -48,11 +48,12 @@ class Backbone(_Part):
 
 
 class Precision(_Part):
-    """The chosen engine, and the validation accuracies that it was chosen by, where it was."""
+    """The chosen engine, the validation accuracies that it was chosen by, and int8's test accuracy."""
 
     chosen: str = "f32"
     accuracy: Mapping[str, FiniteFloat] = {}
     pictures: int | None = None
+    test_accuracy: FiniteFloat | None = None
 
 
 class TrainingRun(_Part):

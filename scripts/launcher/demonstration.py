@@ -84,9 +84,10 @@ def run(
     console.print(example_table(chosen, answers, artifact))
     tell(origin(backend.name, data, artifact))
     measured = evaluation.accuracy(answers, classes)
-    tell(accuracy_lines(measured, job))
+    own = served_accuracy(job, artifact)
+    tell(accuracy_lines(measured, job, own))
     console.print(stage_table(stages))
-    check(measured, job)
+    check(measured, own)
 
 
 def ask(client: EndpointClient, files: Sequence[Path], clients: int) -> dict[Path, Prediction]:
@@ -123,10 +124,15 @@ def origin(backend: str, data: Path, artifact: dict[str, Any]) -> str:
     )
 
 
-def accuracy_lines(measured: Accuracy, job: FinishedJob) -> str:
-    """Say how many answers were right, what could not be read, and what the job itself had measured."""
+def served_accuracy(job: FinishedJob, artifact: dict[str, Any]) -> float | None:
+    """Return what the job measured on its test split with what is served, its int8 network or its f32 one."""
+    precision: dict[str, Any] = artifact.get("precision", {})
+    return precision.get("test_accuracy", job.metrics.get("test:accuracy"))
+
+
+def accuracy_lines(measured: Accuracy, job: FinishedJob, own: float | None) -> str:
+    """Say how many answers were right, what could not be read, and what the job had measured of the same."""
     lines = [f"accuracy  {measured.share:.2%}: {measured.right} of {measured.answered} test pictures"]
-    own = job.metrics.get("test:accuracy")
     if own is not None:
         lines.append(f"          the training job measured {own:.2%}, {abs(own - measured.share):.2%} apart")
     if measured.unreadable:
@@ -146,9 +152,8 @@ def stage_table(stages: Stages) -> Table:
     return table
 
 
-def check(measured: Accuracy, job: FinishedJob) -> None:
+def check(measured: Accuracy, own: float | None) -> None:
     """Raise WorkFailed when the endpoint answers otherwise than the model that was trained."""
-    own = job.metrics.get("test:accuracy")
     if not measured.answered:
         raise WorkFailed("the endpoint could read none of the test pictures")
     if own is None:

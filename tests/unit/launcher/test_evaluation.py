@@ -1,6 +1,7 @@
 """Counting right answers, and choosing which pictures to show."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,35 +48,41 @@ def test_a_pictures_class_is_the_folder_below_the_split_however_deep_it_lies(tmp
     assert {file.name: name for file, name in classes.items()} == {"a.png": "001.Akita", "b.png": "001.Akita"}
 
 
-def job(**metrics: float) -> FinishedJob:
-    return FinishedJob("job", Path("runs/job"), Path("runs/job/output/model.tar.gz"), metrics)
+def own(precision: dict[str, Any], **metrics: float) -> float | None:
+    job = FinishedJob("job", Path("runs/job"), Path("runs/job/output/model.tar.gz"), metrics)
+    return demonstration.served_accuracy(job, {"precision": precision})
+
+
+def test_the_endpoint_is_held_to_what_the_job_measured_of_the_network_that_is_served() -> None:
+    assert own({"chosen": "f32"}, **{"test:accuracy": 0.97}) == 0.97
+    assert own({"chosen": "int8", "test_accuracy": 0.95}, **{"test:accuracy": 0.97}) == 0.95
 
 
 @pytest.mark.parametrize(
-    ("closest", "too_far", "own"),
+    ("closest", "too_far", "trained"),
     [
         (Accuracy(829, 1000, ()), Accuracy(827, 1000, ()), 0.838),  # a point of accuracy
         (Accuracy(8, 10, ()), Accuracy(7, 10, ()), 0.9),  # one picture, which is more in a small split
     ],
 )
 def test_an_endpoint_may_answer_a_little_otherwise_than_the_trained_model(
-    closest: Accuracy, too_far: Accuracy, own: float
+    closest: Accuracy, too_far: Accuracy, trained: float
 ) -> None:
-    demonstration.check(closest, job(**{"test:accuracy": own}))
+    demonstration.check(closest, trained)
 
     with pytest.raises(WorkFailed, match="not that of the training job"):
-        demonstration.check(too_far, job(**{"test:accuracy": own}))
+        demonstration.check(too_far, trained)
 
 
 @pytest.mark.parametrize(
-    ("measured", "metrics", "message"),
+    ("measured", "trained", "message"),
     [
-        (Accuracy(0, 0, ()), {"test:accuracy": 0.838}, "could read none"),
-        (Accuracy(10, 10, ()), {}, "no test:accuracy"),
+        (Accuracy(0, 0, ()), 0.838, "could read none"),
+        (Accuracy(10, 10, ()), own({}), "no test:accuracy"),
     ],
 )
 def test_figures_that_contradict_each_other_fail_the_demo(
-    measured: Accuracy, metrics: dict[str, float], message: str
+    measured: Accuracy, trained: float | None, message: str
 ) -> None:
     with pytest.raises(WorkFailed, match=message):
-        demonstration.check(measured, job(**metrics))
+        demonstration.check(measured, trained)

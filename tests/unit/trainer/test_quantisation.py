@@ -17,16 +17,20 @@ from trainer.quantisation import Photographs, Quantised
 INT8_FILES = {"model_int8.xml", "model_int8.bin", "selftest_logits_int8.npy"}
 
 
-def photographs(targets: Tensor | None = None) -> Photographs:
-    """A dozen noisy pictures; the targets are what the model answers, unless given."""
-    images = torch.randn(12, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(5))
+def pictures() -> Tensor:
+    return torch.randn(12, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(5))
+
+
+def photographs() -> Photographs:
+    """A dozen noisy pictures; the targets are what the model answers, in the test split class 0."""
+    images = pictures()
     with torch.inference_mode():
-        truth = classifier().eval()(images).argmax(dim=1) if targets is None else targets
+        truth = classifier().eval()(images).argmax(dim=1)
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
         yield from zip(images.split(5), truth.split(5), strict=True)
 
-    return Photographs(batches, batches)
+    return Photographs(batches, batches, lambda: iter([(images, torch.zeros(12, dtype=torch.long))]))
 
 
 def export(folder: Path, seen: Photographs) -> Quantised:
@@ -47,9 +51,12 @@ def test_int8_is_kept_where_it_answers_as_well(tmp_path: Path, monkeypatch: pyte
     assert quantised.chosen == "int8"
     assert quantised.pictures == 12
     assert quantised.accuracy["f32"] == 1
+    assert quantised.as_dict()["test_accuracy"] == quantised.test_accuracy
     assert names(tmp_path) >= INT8_FILES
     assert (tmp_path / "model_int8.bin").stat().st_size < 0.4 * (tmp_path / "model.bin").stat().st_size
     network = openvino.Core().compile_model(tmp_path / "model_int8.xml", "CPU")
+    of_test = [network({"images": picture.numpy()})["logits"].argmax() for picture in pictures().split(1)]
+    assert quantised.test_accuracy == of_test.count(0) / 12
     answered = network({"images": np.load(tmp_path / "selftest_images.npy")[:1]})["logits"]
     noted = np.load(tmp_path / "selftest_logits_int8.npy", allow_pickle=False)[:1]
     assert np.abs(probabilities(answered) - probabilities(noted)).max() < 0.05
@@ -62,6 +69,7 @@ def test_int8_is_left_out_where_accuracy_drops(tmp_path: Path, monkeypatch: pyte
     assert quantised.chosen == "f32"
     assert not names(tmp_path) & INT8_FILES
     assert "f32 kept" in quantised.line()
+    assert "test_accuracy" not in quantised.as_dict()
 
 
 def test_the_same_pictures_give_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
