@@ -285,7 +285,7 @@ def test_what_readme_says_that_it_costs_is_what_its_commands_say(
 
     figures = set(re.findall(r"\$[\d.,]*\d", table))
 
-    assert len(figures) == 5
+    assert len(figures) == 6
     assert figures <= set(re.findall(r"\$[\d.,]*\d", said)), said
     shipped = prices.read()
     assert f"at the usual {shipped.spot_share * 100:.0f} % of the price" in table
