@@ -15,9 +15,9 @@ BEST          ?=#                      best.json of a search, whose hyperparamet
 ATTACH        ?=#                      name of a search that hpo goes on with
 PRETRAINED    ?=#                      folder with <backbone>*.pth or .safetensors, training's channel `pretrained`; else docker/weights, if any are there
 OUTPUT        ?= runs#                 where jobs leave their results
-MODEL         ?= runs/latest#          folder of the job whose model serve, predict and card use
+MODEL         ?= runs/latest#          folder of the job whose model serve, batch, predict, card and doctor use
 JOB           ?= runs/latest#          what analyze looks at: a job's folder, or s3://bucket/prefix
-FILES         ?=#                      photographs or folders for query and predict; a name with spaces in quotes of its own: FILES="'my dog.jpg'"
+FILES         ?=#                      photographs or folders for query, predict and batch; a name with spaces in quotes of its own: FILES="'my dog.jpg'"
 EXPLAIN       ?=#                      folder for predict: pictures of what spoke for each breed
 PORT          ?= 8080#                 of the endpoint that serve starts and query asks
 UI_PORT       ?= 8000#                 of the page that ui opens
@@ -25,6 +25,7 @@ ENDPOINT      ?=#                      name of a SageMaker endpoint that ui asks
 IMAGE         ?=#                      what doctor examines; else this machine
 REGISTRY      ?= ecr#                  where push pushes: ecr, ACCOUNT.dkr.ecr.REGION.amazonaws.com, 127.0.0.1:5000, …
 TAG           ?= latest#               tag of both images; pushed as latest, to ECR as the revision they are built from
+NO_CACHE      ?=#                      1: build every layer of the images anew
 PLATFORM      ?=#                      of both images, such as linux/amd64; else the engine's own
 BASE          ?= debian:bookworm-slim# base of both images
 SOURCE        ?=#                      repository named in the images' labels; else git's remote
@@ -41,7 +42,7 @@ export SSL_CERT_FILE := $(or $(SSL_CERT_FILE),$(CA_BUNDLE))
 export REQUESTS_CA_BUNDLE := $(or $(REQUESTS_CA_BUNDLE),$(CA_BUNDLE))
 export AWS_CA_BUNDLE := $(or $(AWS_CA_BUNDLE),$(CA_BUNDLE))
 endif
-export BASE CA_BUNDLE DOCKER PLATFORM TAG
+export BASE CA_BUNDLE DOCKER NO_CACHE PLATFORM TAG
 export SOURCE := $(or $(SOURCE),$(filter https://%,$(shell git config --get remote.origin.url | sed 's,//[^/@]*@,//,')))
 export VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
@@ -125,7 +126,7 @@ base: ## make BASE available: kept, pulled, or bootstrapped from Debian's packag
 build: base ## both images, within their size budgets
 	@$(MAKE) -j2 build-train build-serve
 
-build-train build-serve: build-%:
+build-train build-serve: build-%: ## one of them
 	@docker/build.sh $*
 
 push: setup ## push both images to REGISTRY
@@ -194,8 +195,8 @@ lint: setup-dev ## style, types, and that the images' requirements are the lock'
 hooks: setup-dev ## let git run `make lint` before each commit
 	$(PYTHON) -m pre_commit install
 
-coverage: setup-dev ## which lines the tests that need no container run: build/coverage/index.html
-	$(PYTHON) -m pytest --numprocesses 2 --dist loadgroup --cov --cov-report term --cov-report html tests/unit
+coverage: setup-dev ## which lines the tests outside containers run: build/coverage/index.html
+	$(PYTHON) -m pytest --numprocesses 2 --dist loadgroup --cov --cov-report term --cov-report html tests/unit tests/aws
 
 test-oldest test-newest: test-%: $(UV) ## the same tests with the oldest, or newest, dependencies that are allowed
 	@.ci/dependencies $*
@@ -205,6 +206,7 @@ update: $(UV) ## the newest dependencies that are allowed
 	@$(MAKE) lock
 
 release: setup-dev ## VERSION=1.2.0: number, changelog, commit and tag, and images that carry them
+	@$(DOCKER) version >/dev/null # before anything is written
 	@$(PYTHON) scripts/release.py "$(VERSION)"
 	@$(MAKE) build TAG=$(VERSION)
 	@for image in train serve; do \
