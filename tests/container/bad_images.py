@@ -70,6 +70,7 @@ BAD = {
     "it-only-trains": Bad("", ("ENV UNKNOWN=serve", f"LABEL {BIND_TO_PORT}=false {MULTI_MODEL}=false")),
     "it-only-serves": Bad("", (ONLY_SERVES,)),
     "a-shell-as-entrypoint": Bad("entrypoint", (f'ENTRYPOINT ["sh", "-ec", "exec {PYTHON} /stub.py"]',)),
+    "its-own-user": Bad("", ("USER 1000",)),
     "a-shell-that-passes-the-word": Bad("", (shell(f"exec {PYTHON} /stub.py"),)),
     "a-shell-that-stays": Bad("stop-serving", (ONLY_SERVES, shell(f"{PYTHON} /stub.py", "; exit $?"))),
     "shell-form": Bad("entrypoint", (f"ENTRYPOINT {PYTHON} /stub.py",)),

@@ -70,7 +70,7 @@ def test_the_planted_fault_is_found_and_no_other(results: dict[str, list[Result]
     assert set(found) == {bad_images.BAD[name].finds} - {""}, found
 
 
-@pytest.mark.parametrize("name", ["nothing", "it-only-trains", "it-only-serves"])
+@pytest.mark.parametrize("name", ["nothing", "it-only-trains", "it-only-serves", "its-own-user"])
 def test_of_an_image_that_is_fine_nothing_is_left_unjudged(
     results: dict[str, list[Result]], name: str
 ) -> None:

@@ -212,7 +212,7 @@ def _owned_by(user: int) -> Callable[[tarfile.TarInfo], tarfile.TarInfo]:
     def own(member: tarfile.TarInfo) -> tarfile.TarInfo:
         member.uid = member.gid = user
         member.uname = member.gname = ""
-        member.mode = 0o755 if member.isdir() else 0o644
+        member.mode = 0o777 if member.isdir() else 0o666  # the image may name a user of its own
         return member
 
     return own
