@@ -32,6 +32,7 @@ HURRY = Limits(
     train_stop_seconds=12,
     failing_seconds=60,
     running_seconds=3,
+    handler_seconds=10,
     settling_seconds=10,
     death_seconds=12,
 )
@@ -67,7 +68,7 @@ def shell(line: str, then: str = "") -> str:
 
 BAD = {
     "nothing": Bad(""),
-    "it-only-trains": Bad("", ("ENV UNKNOWN=serve", f"LABEL {BIND_TO_PORT}=false {MULTI_MODEL}=false")),
+    "it-only-trains": fault("late-handler", "", "ENV UNKNOWN=serve", f"LABEL {BIND_TO_PORT}=false {MULTI_MODEL}=false"),
     "it-only-serves": Bad("", (ONLY_SERVES,)),
     "a-shell-as-entrypoint": Bad("entrypoint", (f'ENTRYPOINT ["sh", "-ec", "exec {PYTHON} /stub.py"]',)),
     "its-own-user": Bad("", ("USER 1000",)),

@@ -24,6 +24,10 @@ def train() -> int:
     """Wait for the other hosts, then look for data."""
     if FAULT == "train-ignores-sigterm":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if FAULT == "late-handler":  # as where much is imported first
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        time.sleep(6)
+        signal.signal(signal.SIGTERM, end)
     hosts = json.loads((ML / "input/config/resourceconfig.json").read_text())["hosts"]
     while not set(hosts) <= set(Path("/etc/hosts").read_text().split()):
         time.sleep(0.1)
@@ -112,8 +116,8 @@ class SlowServer(HTTPServer):
 
 def serve() -> int:
     """Load, listen, and end when the worker does."""
-    if FAULT == "serve-ignores-sigterm":
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if FAULT == "serve-ignores-sigterm":  # once
+        signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, end))
     # On a private network docker itself answers for names; on the common one whoever answers this machine.
     if FAULT == "needs-network" and "127.0.0.11" in Path("/etc/resolv.conf").read_text():
         print("there is no way out", flush=True)
@@ -151,7 +155,12 @@ def load() -> None:
 
 def main() -> int:
     """Do what the word says."""
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+def end(*_: object) -> None:
+    """Be gone."""
+    os._exit(0)
+
+
+    signal.signal(signal.SIGTERM, end)
     if FAULT == "root-only" and os.getuid() != 0:
         print("only root may", flush=True)
         return 1

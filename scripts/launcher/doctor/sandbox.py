@@ -6,6 +6,7 @@ and log. Its disk is bounded only by the time that it is given.
 """
 
 import secrets
+import signal
 import tarfile
 import tempfile
 import time
@@ -20,6 +21,7 @@ from requests.exceptions import RequestException
 
 from launcher import docker_backend
 from launcher.docker_backend import LABEL, Container
+from launcher.doctor.first_process import FirstProcess
 from launcher.errors import WorkFailed
 
 # What servers that start as root and go on as somebody else need; all else of root's might is taken away.
@@ -30,7 +32,6 @@ MAX_READ = 2**20  # bytes of a file of the container that are looked at
 LOG_LINES = 50
 _LOOK_SECONDS = 0.1
 _SHELL_SECONDS = 30.0
-_AGAIN_SECONDS = 5.0  # a signal that comes before its handler is installed is lost
 
 
 class Box(Container):
@@ -58,17 +59,24 @@ class Box(Container):
             time.sleep(_LOOK_SECONDS)
         return code
 
-    def obeys_within(self, seconds: float) -> float | None:
-        """Ask it to end with SIGTERM; returns after how many seconds it had, or None if it did not."""
-        began, asked = time.monotonic(), -_AGAIN_SECONDS
-        while (elapsed := time.monotonic() - began) < seconds:
+    def obeys_within(self, seconds: float, *, handler_seconds: float) -> float | None:
+        """Ask it to end with SIGTERM, once; returns after how many seconds it had, or None if it did not.
+
+        A first process that has no handler yet would never see the signal, so it gets time to install one.
+        """
+        deadline = time.monotonic() + handler_seconds
+        while not self._first.catches(signal.SIGTERM) and time.monotonic() < deadline:
             if self.exit_code() is not None:
-                return elapsed
-            if elapsed - asked >= _AGAIN_SECONDS:
-                asked = elapsed
-                self.terminate()
+                break
             time.sleep(_LOOK_SECONDS)
-        return None
+        began = time.monotonic()
+        self.terminate()
+        return None if self.ended_within(seconds) is None else time.monotonic() - began
+
+    @property
+    def _first(self) -> FirstProcess:
+        self._container.reload()
+        return FirstProcess(int(self._container.attrs["State"]["Pid"]))
 
     def log(self) -> str:
         """Return the last lines that it has written."""

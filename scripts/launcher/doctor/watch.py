@@ -54,7 +54,7 @@ def serving(box: Box, limits: Limits) -> Serving:
         connect_seconds=connect,
         ping_seconds=ping,
         unpickled=unpickled,
-        stopped_after=box.obeys_within(limits.serve_stop_seconds),
+        stopped_after=box.obeys_within(limits.serve_stop_seconds, handler_seconds=limits.handler_seconds),
     )
 
 
@@ -160,7 +160,8 @@ def training_stop(box: Box, limits: Limits) -> TrainingStop:
     code = box.ended_within(limits.running_seconds)
     if code is not None:
         return TrainingStop(code, None, box.log())
-    return TrainingStop(None, box.obeys_within(limits.train_stop_seconds), box.log())
+    stopped = box.obeys_within(limits.train_stop_seconds, handler_seconds=limits.handler_seconds)
+    return TrainingStop(None, stopped, box.log())
 
 
 def word(sandbox: Sandbox, text: str, seconds: float) -> Training:
