@@ -37,6 +37,7 @@ HURRY = Limits(
     death_seconds=12,
 )
 ONLY_SERVES = "ENV UNKNOWN=train"
+ONLY_TRAINS = ("ENV UNKNOWN=serve", f"LABEL {BIND_TO_PORT}=false {MULTI_MODEL}=false")
 REMOVE_KEY = f"""RUN ["{PYTHON}", "-c", "import os; os.remove('/key')"]"""
 KEY = "\n".join(["-----BEGIN OPENSSH PRIVATE KEY-----", *["b3BlbnNzaC1rZXktdjEAAAAABG5vbmUA" * 2] * 3])
 
@@ -68,10 +69,10 @@ def shell(line: str, then: str = "") -> str:
 
 BAD = {
     "nothing": Bad(""),
-    "it-only-trains": fault("late-handler", "", "ENV UNKNOWN=serve", f"LABEL {BIND_TO_PORT}=false {MULTI_MODEL}=false"),
+    "it-only-trains": fault("late-handler", "", *ONLY_TRAINS),
     "it-only-serves": Bad("", (ONLY_SERVES,)),
-    "a-shell-as-entrypoint": Bad("entrypoint", (f'ENTRYPOINT ["sh", "-ec", "exec {PYTHON} /stub.py"]',)),
     "its-own-user": Bad("", ("USER 1000",)),
+    "a-shell-as-entrypoint": Bad("entrypoint", (f'ENTRYPOINT ["sh", "-ec", "exec {PYTHON} /stub.py"]',)),
     "a-shell-that-passes-the-word": Bad("", (shell(f"exec {PYTHON} /stub.py"),)),
     "a-shell-that-stays": Bad("stop-serving", (ONLY_SERVES, shell(f"{PYTHON} /stub.py", "; exit $?"))),
     "shell-form": Bad("entrypoint", (f"ENTRYPOINT {PYTHON} /stub.py",)),
@@ -91,6 +92,7 @@ BAD = {
     "slow-ping": fault("slow-ping", "ping-time"),
     "dripping-ping": fault("dripping-ping", "healthy", limits=replace(HURRY, startup_seconds=25)),
     "early-ping": fault("early-ping", "ping-early"),
+    "cannot-predict": fault("cannot-predict", "invocations"),
     "ping-when-dead": fault("ping-when-dead", "ping-late"),
     "a-shell-without-an-end": Bad("", ("COPY endless /bin/sh",)),
     "dies-with-0": fault("dies-with-0", "ping-late"),

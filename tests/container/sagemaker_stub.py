@@ -66,6 +66,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(self.unknown())
         if FAULT == "unpickles" and body.startswith(b"\x93NUMPY"):
             pickle.loads(body[10 + int.from_bytes(body[8:10], "little") :])  # noqa: S301
+        if FAULT == "cannot-predict":
+            return self.answer(404 if body == b"{}" else 500)
         return self.answer(500 if self.dead.is_set() else 200 if self.loaded.is_set() else 503)
 
     def unknown(self) -> int:
@@ -153,13 +155,13 @@ def load() -> None:
     Handler.loaded.set()
 
 
-def main() -> int:
-    """Do what the word says."""
 def end(*_: object) -> None:
     """Be gone."""
     os._exit(0)
 
 
+def main() -> int:
+    """Do what the word says."""
     signal.signal(signal.SIGTERM, end)
     if FAULT == "root-only" and os.getuid() != 0:
         print("only root may", flush=True)

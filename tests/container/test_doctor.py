@@ -106,6 +106,11 @@ def test_what_another_machine_runs_is_not_judged_here(results: dict[str, list[Re
             "train ends with 0 and leaves no model, serve with 0, like a word that means",
         ),
         ("silent", "healthy", "serve goes on, GET /ping is not answered: nothing listens there"),
+        (
+            "cannot-predict",
+            "invocations",
+            "application/json is answered 404, application/x-npy is answered 500",
+        ),
         ("dripping-ping", "healthy", "GET /ping is answered 200 without an end"),
     ],
 )

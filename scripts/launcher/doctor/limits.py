@@ -25,6 +25,6 @@ class Limits:
     # The doctor's own.
     failing_seconds: float = 300.0  # until a job without data has failed
     running_seconds: float = 4.0  # until a job that goes on is believed to
-    handler_seconds: float = 30.0  # until what does not catch SIGTERM is believed not to
+    handler_seconds: float = 60.0  # until what does not catch SIGTERM is believed not to
     settling_seconds: float = 5.0  # until a server whose first answer was an error is believed to stay so
     death_seconds: float = 20.0  # until a server without its processes has noticed

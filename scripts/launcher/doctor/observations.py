@@ -3,7 +3,8 @@
 Made by `watch`.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,14 @@ class Start:
 class Serving:
     """An endpoint as the platform runs it, from start to SIGTERM; what follows `start` is of a healthy one.
 
-    `answers` are the statuses of the same request, when /ping was first OK and once it had settled.
+    `answers` are the statuses of the same request, when /ping was first OK and once it had settled, `sent`
+    those of requests then, by their content type.
     """
 
     start: Start
     networked: bool = False
     answers: tuple[int | None, int | None] = (None, None)
+    sent: Mapping[str, int | None] = field(default_factory=dict)
     connect_seconds: float = 0.0
     ping_seconds: float = 0.0
     unpickled: bool = False

@@ -4,6 +4,7 @@ Called by `examined_image`.
 """
 
 import asyncio
+import io
 import json
 import pickle
 import socket
@@ -14,8 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+from PIL import Image
 
 OK = 200
+JSON, NPY, CSV, JPEG = "application/json", "application/x-npy", "text/csv", "image/jpeg"
 _PATIENCE_SECONDS = 10.0  # longer than the platform's, so that what is slow is told from what is dead
 _INVOKE_SECONDS = 60.0  # the platform's, for /invocations
 _MOST_BYTES = 2**20  # of an answer; what goes on then has no end
@@ -50,22 +53,22 @@ class Probe:
         """Return what GET /ping is answered."""
         return self.answer("GET", "/ping", seconds=_PATIENCE_SECONDS)
 
-    def invoke(self, path: str = "/invocations") -> int | None:
-        """Return the status that an empty JSON object is answered with: any server's own, but the same."""
-        return self.ask("POST", path, content=b"{}", headers={"Content-Type": "application/json"})
+    def invoke(self, path: str = "/invocations", kind: str = JSON) -> int | None:
+        """Return the status that a sample of a content type is answered with: always the same sample."""
+        return self.ask("POST", path, content=_sample(kind), headers={"Content-Type": kind})
 
     def send_json(self, path: str, content: Mapping[str, str]) -> int | None:
         """Return the status of a POST."""
         body = json.dumps(content).encode()
-        return self.ask("POST", path, content=body, headers={"Content-Type": "application/json"})
+        return self.ask("POST", path, content=body, headers={"Content-Type": JSON})
 
-    def send_pickle(self, marker: str) -> None:
+    def send_pickle(self, marker: str) -> int | None:
         """Send an .npy array of objects, which makes the file `marker` where it is unpickled."""
-        self.ask(
+        return self.ask(
             "POST",
             "/invocations",
             content=pickled_array(marker),
-            headers={"Content-Type": "application/x-npy", "Accept": "application/json"},
+            headers={"Content-Type": NPY, "Accept": JSON},
         )
 
     def ask(self, method: str, path: str, **request: Any) -> int | None:
@@ -130,6 +133,15 @@ async def _answer(method: str, url: str, seconds: float, request: Mapping[str, A
     except httpx.HTTPError:
         return Answer(None, "answered with what is no HTTP, or breaks off")
     return Answer(status)
+
+
+def _sample(kind: str) -> bytes:
+    """Return what a server of a content type should be able to read, whatever it makes of it."""
+    if kind != JPEG:
+        return {JSON: b"{}", CSV: b"1,2,3\n"}[kind]
+    picture = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(picture, "JPEG")
+    return picture.getvalue()
 
 
 class _MakesFile:

@@ -12,7 +12,7 @@ from pathlib import Path
 from launcher import layout, requests
 from launcher.doctor.limits import Limits
 from launcher.doctor.observations import Death, ManyModels, Moved, Serving, Start, Training, TrainingStop
-from launcher.doctor.probe import OK, Answer, Probe
+from launcher.doctor.probe import CSV, JPEG, JSON, NPY, OK, Answer, Probe
 from launcher.doctor.sandbox import Box, Sandbox
 
 PORT = 8080
@@ -46,11 +46,14 @@ def serving(box: Box, limits: Limits) -> Serving:
     answers = _first_and_settled(probe, limits.settling_seconds)
     marker = f"/tmp/doctor-{secrets.token_hex(8)}"  # noqa: S108 - in the container
     connect, ping = probe.connect_seconds(), probe.ping_seconds()
-    probe.send_pickle(marker)
+    sent = {JSON: answers[1], NPY: probe.send_pickle(marker)}
     unpickled = box.has(marker)
+    if all(map(is_refusal, sent.values())) and None not in sent.values():  # else a minute each
+        sent |= {kind: probe.invoke(kind=kind) for kind in (CSV, JPEG)}
     return Serving(
         started,
         answers=answers,
+        sent=sent,
         connect_seconds=connect,
         ping_seconds=ping,
         unpickled=unpickled,
@@ -71,6 +74,11 @@ def _first_and_settled(probe: Probe, seconds: float) -> tuple[int | None, int | 
 def is_failure(status: int | None) -> bool:
     """Tell whether it is the server's fault, not the request's."""
     return status is None or status >= 500
+
+
+def is_refusal(status: int | None) -> bool:
+    """Tell whether it is no answer to what was sent: a failure, or that there is no such place."""
+    return is_failure(status) or status == 404
 
 
 def moved(box: Box, limits: Limits) -> Moved:
