@@ -17,7 +17,7 @@ def look(machine: Machine) -> Iterator[str]:
 CHECK = Check(
     name="region",
     holds="an AWS region is known",
-    severity=Severity.WARNING,
+    severity=Severity.NOTE,
     remedy="set region in config/settings.toml, or AWS_REGION; on this machine alone none is needed",
     source="docs/operations.md",
     look=look,
