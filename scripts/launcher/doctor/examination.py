@@ -25,6 +25,13 @@ class Result:
     fixed: str = ""
 
     @property
+    def outcome(self) -> str:
+        """Which of them it is, in a word; what was found counts before what could not be judged."""
+        if self.found:
+            return "fixed" if self.fixed else "found"
+        return "skipped" if self.skipped else "unjudged" if self.unjudged else "passed"
+
+    @property
     def open(self) -> bool:
         """Whether there is something left to do."""
         return bool(self.found) and not self.fixed

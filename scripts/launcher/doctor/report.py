@@ -41,7 +41,7 @@ def show(results: Sequence[Result], subject: str) -> None:
         _say(f"{names}: could not be judged: {reason}")
     for reason, names in _together((each.skipped, each.name) for each in results):
         _say(f"nothing to check, as {reason}: {names}")
-    fine = sum(not (each.found or each.skipped or each.unjudged) for each in results)
+    fine = sum(each.outcome == "passed" for each in results)
     _say(f"{subject}: {fine} of {len(results)} checks found nothing")
 
 
@@ -73,5 +73,10 @@ def _table(found: Sequence[Result], subject: str) -> Table:
 
 def as_json(results: Sequence[Result], subject: str) -> str:
     """Return all results, the findings with what to do; in ASCII, so that a terminal may have it, too."""
-    checks = [vars(result) | {"severity": result.severity.name.lower()} for result in results]
+    checks = [
+        {"name": result.name, "result": result.outcome}
+        | vars(result)
+        | {"severity": result.severity.name.lower()}
+        for result in results
+    ]
     return json.dumps({"subject": subject, "exit_code": exit_code(results), "checks": checks}, indent=2)
