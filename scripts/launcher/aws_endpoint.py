@@ -13,8 +13,9 @@ from botocore.exceptions import ClientError
 
 from launcher import aws, aws_errors, aws_log, waiting
 from launcher.account import PROJECT_TAG, Account
+from launcher.aws_parts import AwsParts
 from launcher.aws_scaling import AwsScaling
-from launcher.deployment import ENDPOINT_TAG, Deployment, Operations
+from launcher.deployment import Deployment, Operations
 from launcher.errors import SettingsError, WorkFailed
 from launcher.requests import Request
 
@@ -31,6 +32,7 @@ class AwsEndpoint:
         self._account = account
         self._say = say
         self._sagemaker = account.client("sagemaker")
+        self._parts = AwsParts(name, account)
         self._scaling = AwsScaling(name, account)
         self._began = time.time()
 
@@ -67,15 +69,14 @@ class AwsEndpoint:
         found = self._successful(found, plan)
         with self._goes_on():
             self.scale(plan.scaling)
-            self._remove_all_but(plan)
+            self._remove_earlier(self.describe())
         return found
 
     def _ready(self, plan: Deployment) -> Description | None:
         """Return the endpoint that is to be updated; None where one is to be made."""
         config = plan.config["EndpointConfigName"]
-        with aws.explained():
-            if aws.unless_missing(self._sagemaker.describe_endpoint_config, EndpointConfigName=config):
-                raise SettingsError(f"there is a configuration {config} already: choose another --version")
+        if self._parts.config(config):
+            raise SettingsError(f"there is a configuration {config} already: choose another --version")
         there = self._own_there()
         if there and there["EndpointStatus"] == "Deleting":
             there = self._wait()
@@ -96,14 +97,11 @@ class AwsEndpoint:
     def _prepare(self, plan: Deployment, there: Description | None) -> None:
         """Make models and configuration, which cost nothing; none of them is left when one is refused."""
         try:
-            with aws.explained():
-                for model in plan.models:
-                    self._sagemaker.create_model(**model)
-                self._sagemaker.create_endpoint_config(**plan.config)
+            self._parts.make(plan)
             if there:
                 self._release(plan, there)
         except BaseException as ending:
-            self._unmake(plan, ending)
+            self._parts.unmake(ending)
             raise
 
     def _send(self, plan: Deployment, there: Description | None) -> None:
@@ -122,7 +120,7 @@ class AwsEndpoint:
                         raise
         except (KeyboardInterrupt, SystemExit, SettingsError, WorkFailed) as ending:
             if refused:
-                self._unmake(plan, ending)
+                self._parts.unmake(ending)
             else:
                 ending.add_note(
                     f"{self.name} may have been begun, and costs then: --attach {self.name} looks, "
@@ -131,11 +129,8 @@ class AwsEndpoint:
             raise
 
     def _has_begun(self, plan: Deployment) -> bool:
-        there = aws.unless_missing(self._sagemaker.describe_endpoint, EndpointName=self.name) or {}
-        configs = {
-            each.get("EndpointConfigName") for each in (there, there.get("PendingDeploymentSummary", {}))
-        }
-        return plan.config["EndpointConfigName"] in configs
+        there = aws.unless_missing(self._sagemaker.describe_endpoint, EndpointName=self.name)
+        return plan.config["EndpointConfigName"] in _configs(there)
 
     def variants(self, there: Description) -> dict[str, Request]:
         """Return the variants of an endpoint, as its configuration has them."""
@@ -156,7 +151,7 @@ class AwsEndpoint:
         """Return the endpoint if it answers with the plan's configuration; else raises WorkFailed."""
         if found is None:
             failure = WorkFailed(f"{self.name} was deleted by somebody else meanwhile")
-            self._unmake(plan, failure)
+            self._parts.unmake(failure)
             raise failure
         config = found["EndpointConfigName"]
         if found["EndpointStatus"] != "InService":
@@ -169,7 +164,7 @@ class AwsEndpoint:
             failure = self._failed(
                 found, f"the update was rolled back: {self.name} goes on with {config}, and costs what it did"
             )
-            self._unmake(plan, failure)
+            self._parts.unmake(failure)
             raise failure
         return found
 
@@ -237,7 +232,7 @@ class AwsEndpoint:
             self._scaling.end(scaled)
             if there:
                 self._delete_it()
-            removed = self._remove_all_but(None)
+            removed = self._remove_earlier(None)
         except (KeyboardInterrupt, SystemExit, SettingsError, WorkFailed) as ending:
             ending.add_note(f"what is left of {self.name} may cost: --delete {self.name} goes on")
             raise
@@ -254,52 +249,19 @@ class AwsEndpoint:
             aws.unless_missing(self._sagemaker.delete_endpoint, EndpointName=self.name)
         self._wait()
 
-    def _unmake(self, plan: Deployment, ending: BaseException) -> None:
-        """Remove a plan's configuration and models, as far as they were made; notes what cannot be."""
-        try:
-            self._remove_config(plan.config["EndpointConfigName"])
-            for model in plan.models:
-                self._remove_model(model["ModelName"])
-        except (SettingsError, WorkFailed) as left:
-            name = plan.config["EndpointConfigName"]
-            ending.add_note(f"the configuration {name} and its models are left, which cost nothing: {left}")
+    def _remove_earlier(self, there: Description | None) -> list[str]:
+        """Remove what earlier deployments have made and the endpoint, as it is now, does not need."""
+        removed = self._parts.remove_earlier(_configs(there))
+        if removed:
+            self._say(f"removed: {', '.join(removed)}")
+        return removed
 
-    def _remove_all_but(self, plan: Deployment | None) -> list[str]:
-        """Remove the configurations and models that earlier deployments have made; returns their names."""
-        kept = (
-            {plan.config["EndpointConfigName"], *(each["ModelName"] for each in plan.models)}
-            if plan
-            else set()
-        )
-        configs = self._own("list_endpoint_configs", "EndpointConfigs", "EndpointConfig", kept)
-        models = self._own("list_models", "Models", "Model", kept)
-        for name in configs:
-            self._remove_config(name)
-        for name in models:
-            self._remove_model(name)
-        if configs or models:
-            self._say(f"removed: {', '.join([*configs, *models])}")
-        return [*configs, *models]
 
-    def _own(self, operation: str, of: str, kind: str, kept: set[str]) -> list[str]:
-        """Return the names of what was made for this endpoint: its name alone may begin another's, too."""
-        own = {"Key": ENDPOINT_TAG, "Value": self.name}
-        with aws.explained():
-            pages = self._sagemaker.get_paginator(operation).paginate(NameContains=self.name)
-            found = {each[f"{kind}Name"]: each[f"{kind}Arn"] for page in pages for each in page[of]}
-            return [
-                name
-                for name, arn in found.items()
-                if name not in kept and own in self._sagemaker.list_tags(ResourceArn=arn)["Tags"]
-            ]
-
-    def _remove_config(self, name: str) -> None:
-        with aws.explained():
-            aws.unless_missing(self._sagemaker.delete_endpoint_config, EndpointConfigName=name)
-
-    def _remove_model(self, name: str) -> None:
-        with aws.explained():
-            aws.unless_missing(self._sagemaker.delete_model, ModelName=name)
+def _configs(there: Description | None) -> set[str]:
+    """Return the configurations that an endpoint has, and is being given."""
+    found = there or {}
+    both = (found, found.get("PendingDeploymentSummary", {}))
+    return {each["EndpointConfigName"] for each in both if "EndpointConfigName" in each}
 
 
 def _progress(found: Description) -> str:

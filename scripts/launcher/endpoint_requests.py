@@ -90,6 +90,12 @@ def endpoint_config(
     )
 
 
+def models_of(config: Request) -> list[str]:
+    """Return the names of the models that a configuration serves, its shadows' among them."""
+    kinds = ("ProductionVariants", "ShadowProductionVariants")
+    return [each["ModelName"] for kind in kinds for each in config.get(kind, []) if "ModelName" in each]
+
+
 def capture(*, percent: int, uri: str, kms_key: str = "") -> Request:
     """Build what keeps a share of the requests with their answers below `uri`.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
-from launcher import aws
+from launcher import aws, endpoint_requests
 from launcher.account import PROJECT_TAG, Account
 from launcher.calls import Call
 from launcher.clarify_requests import EXPLAIN
@@ -75,6 +75,5 @@ class Tagged:
                 return
             name = found["EndpointConfigName"]
             yield "EndpointConfig", name
-            config = aws.unless_missing(client.describe_endpoint_config, EndpointConfigName=name) or {}
-        for kind in ("ProductionVariants", "ShadowProductionVariants"):
-            yield from (("Model", each["ModelName"]) for each in config.get(kind, []) if "ModelName" in each)
+            config = aws.unless_missing(client.describe_endpoint_config, EndpointConfigName=name)
+        yield from (("Model", each) for each in endpoint_requests.models_of(config or {}))

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -290,6 +291,55 @@ def test_what_is_refused_leaves_nothing(
 
     assert done.returncode == 2
     assert said in done.stderr.splitlines()[-1]
+    assert left(cloud, life) == []
+
+
+@pytest.mark.parametrize("is_ours", [True, False], ids=["answer lost", "foreign"])
+def test_of_models_that_are_there_already_only_those_of_this_run_are_removed(
+    cloud: Cloud, life: EndpointLife, is_ours: bool
+) -> None:
+    refusal = error("ValidationException", "Cannot create already existing model.")
+
+    def create(call: Call) -> Answer:
+        cloud.replies.pop("sagemaker:CreateModel")
+        tags = call.parameters["Tags"] if is_ours else []
+        boto3.client("sagemaker").create_model(**call.parameters | {"Tags": tags})
+        cloud.replies["sagemaker:CreateModel"] = lambda _: refusal
+        if is_ours:
+            raise CutError
+        return refusal
+
+    cloud.replies["sagemaker:CreateModel"] = create
+
+    done = dogs("--model", MODEL, "--version", "v1")
+
+    assert done.returncode == 1
+    assert "Cannot create already existing model" in done.stderr
+    assert list(life.moto._models) == ([] if is_ours else ["dogs-v1"])
+
+
+def test_a_deployment_leaves_what_another_one_is_about_to_use(cloud: Cloud, life: EndpointLife) -> None:
+    """One whose update runs already, and one that is just being made."""
+    assert dogs("--model", MODEL, "--version", "v1").returncode == 0
+    sagemaker = boto3.client("sagemaker")
+    tags = cloud.asked("sagemaker:CreateModel")[0]["Tags"]
+    for name in ("dogs-pending", "dogs-young"):
+        variant = {"VariantName": "AllTraffic", "ModelName": name, "InstanceType": "ml.m5.large"}
+        sagemaker.create_model(ModelName=name, ExecutionRoleArn=f"arn:aws:iam::{ACCOUNT}:role/x", Tags=tags)
+        sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant], Tags=tags)
+    for young in (life.moto._models["dogs-young"], life.moto.endpoint_configs["dogs-young"]):
+        young.creation_time += timedelta(hours=1)
+    pending = {"PendingDeploymentSummary": {"EndpointConfigName": "dogs-pending"}}
+    cloud.edits["sagemaker:DescribeEndpoint"] = lambda answer: answer | pending
+
+    done = dogs("--model", MODEL, "--version", "v2")
+
+    assert done.returncode == 0, done.stderr
+    assert "removed: dogs-v1, dogs-v1" in done.stderr
+    assert set(life.moto.endpoint_configs) == {"dogs-v2", "dogs-pending", "dogs-young"}
+    assert set(life.moto._models) == {"dogs-v2", "dogs-pending", "dogs-young"}
+    cloud.edits.clear()
+    assert deploy("--delete", "dogs").returncode == 0
     assert left(cloud, life) == []
 
 
