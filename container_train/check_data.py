@@ -23,6 +23,13 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Look into every picture of a data folder.")
     parser.add_argument("--data", type=Path, metavar="DIR", required=True, help="train/, valid/ and test/")
     parser.add_argument("--output", type=Path, metavar="DIR", required=True, help="where the reports go")
+    parser.add_argument(
+        "--max-unreadable",
+        type=float,
+        metavar="SHARE",
+        default=1,
+        help="of a split's files that may be unreadable: 1, and they are only listed",
+    )
     return parser.parse_args()
 
 
@@ -30,7 +37,11 @@ def program(_stop: Stop) -> None:
     """Parse, look, print what there is."""
     arguments = parse_arguments()
     splits = load_splits(
-        arguments.data, SPLITS, max_unreadable=1, reports=arguments.output, cache=arguments.output
+        arguments.data,
+        SPLITS,
+        max_unreadable=arguments.max_unreadable,
+        reports=arguments.output,
+        cache=arguments.output,
     )
     counts = ", ".join(f"{len(split.files):,} {name}" for name, split in splits.items())
     left_out = sum(len(split.quarantined) for split in splits.values())

@@ -24,17 +24,20 @@ def check(
     image: str,
     data: Path,
     reports: Path,
+    max_unreadable: float = 1,
     stdout: TextIO | None = None,
     stderr: TextIO | None = None,
 ) -> frozenset[str]:
     """Write the reports of a data folder; return its unreadable files, relative to it.
 
     What a person should look at is said on `stderr` as it is found, what there is on `stdout`. Raises
-    WorkFailed where the folder cannot be trained on.
+    WorkFailed where the folder cannot be trained on, or of a split a larger share than `max_unreadable`
+    cannot be read.
     """
     reports.mkdir(parents=True, exist_ok=True)
     data, reports = data.resolve(), reports.resolve()
     options = ["--data", str(data), "--output", str(reports)]
+    options += ["--max-unreadable", str(max_unreadable)]
     command = training_programs.command(
         backend, "check_data.py", options, image=image, reads=[data], writes=reports
     )

@@ -5,9 +5,9 @@ from launcher.doctor.examined_image import ExaminedImage
 from launcher.doctor.examined_machine import Machine
 from launcher.doctor.examined_photographs import Photographs
 from launcher.doctor.files import (
-    classes,
     contradictions,
     copies,
+    enough,
     layout,
     model_pickles,
     pictures,
@@ -80,7 +80,7 @@ MODEL: list[Check[PlacedModel]] = [unpacks.CHECK, model_pickles.CHECK, serves.CH
 DATA: list[Check[Photographs]] = [
     layout.CHECK,
     pictures.CHECK,
-    classes.CHECK,
+    enough.CHECK,
     copies.CHECK,
     contradictions.CHECK,
 ]

@@ -10,6 +10,9 @@ from pathlib import Path
 from launcher import command_line, data_check, datasets
 from launcher.doctor.check import NotApplicable
 from launcher.errors import WorkFailed
+from trainer import config
+
+MAX_UNREADABLE = config.Hyperparameters.max_unreadable  # a job's own limit, unless it is told another
 
 _FOUND = re.compile(r"^left out \d|\(see duplicates\.csv\)$")  # of what is said, what is a finding here
 _REPORT = re.compile(r" \(see \w+\.csv\)$")  # which is gone by then
@@ -86,6 +89,7 @@ class Photographs:
                     image=self.image,
                     data=self.folder,
                     reports=reports,
+                    max_unreadable=MAX_UNREADABLE,
                     stdout=printed,
                     stderr=said,
                 )

@@ -500,6 +500,22 @@ def photographs(tmp_path: Path) -> Path:
     return tmp_path / "photographs"
 
 
+def add_pictures(folder: Path, count: int) -> None:
+    """Make so many more: of a hundred a job leaves one out."""
+    for number in range(count):
+        Image.new("RGB", (200 + number, 50)).save(folder / f"more-{number}.jpg")
+
+
+def test_pictures_that_cannot_be_read_are_counted_and_not_all_of_them_named(photographs: Path) -> None:
+    for number in range(12):
+        (photographs / f"valid/001.Red/{number:02}.jpg").write_text("no picture")
+
+    answer = doctor("--data", photographs, "--backend", "process")[1]
+
+    assert len(found(answer)["pictures"]) == 11
+    assert found(answer)["pictures"][-1].startswith("and 2 more, 12 in all")
+
+
 def test_whole_photographs_pass_and_nothing_is_said_of_them(photographs: Path) -> None:
     code, answer = doctor("--data", photographs, "--backend", "process")
 
@@ -507,7 +523,7 @@ def test_whole_photographs_pass_and_nothing_is_said_of_them(photographs: Path) -
     assert not [check["name"] for check in answer["checks"] if check["skipped"] or check["unjudged"]]
 
 
-def test_a_picture_that_cannot_be_read_or_stands_where_it_should_not_is_a_warning(photographs: Path) -> None:
+def test_pictures_that_cannot_be_read_or_stand_where_they_should_not_are_found(photographs: Path) -> None:
     known = photographs / "train/001.Red/0.jpg"
     (photographs / "test/001.Red/text.jpg").write_text("no picture")
     shutil.copy(known, photographs / "valid/001.Red/copy.jpg")
@@ -517,8 +533,13 @@ def test_a_picture_that_cannot_be_read_or_stands_where_it_should_not_is_a_warnin
 
     code, answer = doctor("--data", photographs, "--backend", "process")
 
-    assert code == 3
-    assert found(answer) == {
+    assert code == 4
+    findings = found(answer)
+    (refused,) = findings.pop("enough")
+    assert refused.startswith(
+        f"1 of the 10 files in {photographs}/test cannot be read, more than max-unreadable"
+    )
+    assert findings == {
         "pictures": ["test/001.Red/text.jpg cannot be read"],
         "copies": [
             "1 picture of valid is also in train: the measured accuracy is too high",
@@ -533,6 +554,7 @@ def test_what_else_is_said_of_photographs_is_said_without_what_is_gone_afterward
     for number in range(12):
         Image.new("RGB", (30 + number, 50)).save(photographs / f"train/002.Green/more-{number}.jpg")
     (photographs / "test/001.Red/text.jpg").write_text("no picture")
+    add_pictures(photographs / "test/002.Green", 99)
 
     said = script.run("doctor", "--data", str(photographs), "--backend", "process").stderr
 
@@ -544,14 +566,17 @@ def test_what_else_is_said_of_photographs_is_said_without_what_is_gone_afterward
 
 
 def test_a_class_of_which_nothing_can_be_read_is_an_error(photographs: Path) -> None:
-    for picture in (photographs / "valid/001.Red").iterdir():
-        picture.write_text("no picture")
+    first, *others = (photographs / "valid/001.Red").iterdir()
+    first.write_text("no picture")
+    for picture in others:
+        picture.unlink()
+    add_pictures(photographs / "valid/002.Green", 99)
 
     code, answer = doctor("--data", photographs, "--backend", "process")
 
     assert code == 4
-    assert set(found(answer)) == {"pictures", "classes"}
-    assert found(answer)["classes"][0].startswith("none of the pictures of 001.Red in")
+    assert set(found(answer)) == {"pictures", "enough"}
+    assert found(answer)["enough"][0].startswith("none of the pictures of 001.Red in")
 
 
 def test_where_nothing_can_look_into_photographs_that_is_said_once(
@@ -565,7 +590,7 @@ def test_where_nothing_can_look_into_photographs_that_is_said_once(
     assert unjudged == {
         "pictures": f"{photographs} cannot be trained on as it is (exit code 1); the lines above say why"
     }
-    assert {each.name for each in results if each.skipped} == {"classes", "copies", "contradictions"}
+    assert {each.name for each in results if each.skipped} == {"enough", "copies", "contradictions"}
 
 
 def test_a_split_without_a_class_is_an_error(photographs: Path) -> None:

@@ -5,10 +5,15 @@ from collections.abc import Iterator
 from launcher.doctor.check import Check, Severity
 from launcher.doctor.examined_photographs import Photographs
 
+_SHOWN = 10
+
 
 def look(photographs: Photographs) -> Iterator[str]:
     """Look into every picture; raises WorkFailed where nothing can."""
-    yield from (f"{name} cannot be read" for name in sorted(photographs.look().unreadable))
+    unreadable = sorted(photographs.look().unreadable)
+    yield from (f"{name} cannot be read" for name in unreadable[:_SHOWN])
+    if rest := unreadable[_SHOWN:]:
+        yield f"and {len(rest):,} more, {len(unreadable):,} in all: prepare_data.py --scan lists them"
 
 
 CHECK = Check(
