@@ -35,6 +35,8 @@ class AwsEndpoint:
         self._parts = AwsParts(name, account)
         self._scaling = AwsScaling(name, account)
         self._began = time.time()
+        self._pending: Description = {}  # what it was last seen being changed to
+        self._is_rolled_back = False
 
     def describe(self) -> Description | None:
         """Return what AWS says of it; None where there is none."""
@@ -153,20 +155,22 @@ class AwsEndpoint:
             failure = WorkFailed(f"{self.name} was deleted by somebody else meanwhile")
             self._parts.unmake(failure)
             raise failure
-        config = found["EndpointConfigName"]
         if found["EndpointStatus"] != "InService":
             raise self._failed(
                 found,
                 f"{self.name} is left, {found['EndpointStatus']}, with its models and configuration: "
                 f"--delete {self.name} removes them, and the next deployment makes it anew",
             )
-        if config != plan.config["EndpointConfigName"]:
-            failure = self._failed(
-                found, f"the update was rolled back: {self.name} goes on with {config}, and costs what it did"
-            )
+        if found["EndpointConfigName"] != plan.config["EndpointConfigName"]:
+            failure = self._rolled_back(found)
             self._parts.unmake(failure)
             raise failure
         return found
+
+    def _rolled_back(self, found: Description, left: str = "") -> WorkFailed:
+        config = found["EndpointConfigName"]
+        said = f"the update was rolled back: {self.name} goes on with {config}, and costs what it did{left}"
+        return self._failed(found, said)
 
     def _failed(self, found: Description, left: str) -> WorkFailed:
         """Return why an endpoint has failed, the end of its log, and what is left of it."""
@@ -185,7 +189,10 @@ class AwsEndpoint:
     # ── waited for ────────────────────────────────────────────────────────────────────────────────────
 
     def attach(self) -> Description:
-        """Wait for an endpoint that somebody has begun; raises SettingsError where there is none."""
+        """Wait for an endpoint that somebody has begun; raises SettingsError where there is none.
+
+        Raises WorkFailed when it does not start or the update was rolled back: what is left then is named.
+        """
         with self._goes_on():
             found = self._wait()
         if found is None:
@@ -195,6 +202,16 @@ class AwsEndpoint:
             raise self._failed(
                 found, f"{self.name} is left, {found['EndpointStatus']}: --delete {self.name} removes it"
             )
+        wanted = self._pending.get("EndpointConfigName", found["EndpointConfigName"])
+        if self._is_rolled_back or wanted != found["EndpointConfigName"]:
+            if "StartTime" in self._pending:
+                self._began = self._pending["StartTime"].timestamp()
+            named = f" ({wanted})" if wanted != found["EndpointConfigName"] else ""
+            left = (
+                f"; what it was to have{named} is left, which costs nothing: the next deployment removes it"
+            )
+            raise self._rolled_back(found, left)
+        self._say(f"{self.name} has the configuration {wanted}")
         return found
 
     def _wait(self) -> Description | None:
@@ -202,10 +219,16 @@ class AwsEndpoint:
         with waiting.Waiting(self._say) as shown:
             for _ in waiting.looks():
                 found = self.describe()
+                self._note(found or {})
                 if found is None or found["EndpointStatus"] not in _BUSY:
                     return found
                 shown.show(_progress(found))
         raise AssertionError("looks() does not end")
+
+    def _note(self, found: Description) -> None:
+        """Keep what AWS says only while it is being changed."""
+        self._pending = found.get("PendingDeploymentSummary", self._pending)
+        self._is_rolled_back |= found.get("EndpointStatus") == "RollingBack"
 
     @contextmanager
     def _goes_on(self) -> Iterator[None]:

@@ -3,6 +3,7 @@
 Also what goes with a scalable target that is deregistered, and asynchronous invocations.
 """
 
+import time
 import uuid
 from typing import Any
 
@@ -36,6 +37,7 @@ class EndpointLife:
             "sagemaker:InvokeEndpointAsync": self._invoke_later,
             "application-autoscaling:DeregisterScalableTarget": self._deregister,
         }
+        cloud.edits["sagemaker:DescribeEndpoint"] = self._with_pending
 
     @property
     def moto(self) -> SageMakerModelBackend:
@@ -101,6 +103,12 @@ class EndpointLife:
             variants = self.moto.endpoint_configs[wanted].production_variants
             endpoint.production_variants = endpoint._process_production_variants(variants)
         return None
+
+    def _with_pending(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """Say what the endpoint is being updated to, as long as it is."""
+        wanted = self._wanted.get(answer["EndpointName"])
+        pending = {"PendingDeploymentSummary": {"EndpointConfigName": wanted, "StartTime": time.time()}}
+        return answer | (pending if wanted else {})
 
     def _deregister(self, call: Call) -> None:
         """With a target go its policies and scheduled actions."""

@@ -63,6 +63,14 @@ def left(cloud: Cloud, life: EndpointLife) -> list[Any]:
     ]
 
 
+def make_parts(name: str, tags: list[dict[str, str]]) -> None:
+    """Make a model and a configuration as somebody else might."""
+    client = boto3.client("sagemaker")
+    variant = {"VariantName": "theirs", "ModelName": name, "InstanceType": "ml.m5.large"}
+    client.create_model(ModelName=name, ExecutionRoleArn=f"arn:aws:iam::{ACCOUNT}:role/theirs", Tags=tags)
+    client.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant], Tags=tags)
+
+
 def test_two_variants_are_deployed_scaled_updated_and_removed(cloud: Cloud, life: EndpointLife) -> None:
     variants = ("--variant", f"A={MODEL}:9", "--variant", "B=s3://bucket/b/model.tar.gz")
     scaling = ("--scale-invocations", "600", "--scale-cpu", "50", "--schedule", "day=2-4@cron(0 7 * * ? *)")
@@ -107,11 +115,8 @@ def test_two_variants_are_deployed_scaled_updated_and_removed(cloud: Cloud, life
 def test_what_is_somebody_elses_is_neither_updated_nor_scaled_nor_deleted(
     life: EndpointLife, arguments: tuple[str, ...]
 ) -> None:
-    client = boto3.client("sagemaker")
-    variant = {"VariantName": "theirs", "ModelName": "theirs", "InstanceType": "ml.m5.large"}
-    client.create_model(ModelName="theirs", ExecutionRoleArn=f"arn:aws:iam::{ACCOUNT}:role/theirs")
-    client.create_endpoint_config(EndpointConfigName="theirs", ProductionVariants=[variant])
-    client.create_endpoint(EndpointName="theirs", EndpointConfigName="theirs")
+    make_parts("theirs", [])
+    boto3.client("sagemaker").create_endpoint(EndpointName="theirs", EndpointConfigName="theirs")
 
     done = deploy(*arguments)
 
@@ -225,6 +230,19 @@ def test_an_update_that_is_rolled_back_leaves_what_was_there(cloud: Cloud, life:
     assert update["DeploymentConfig"]["AutoRollbackConfiguration"] == {"Alarms": [{"AlarmName": "dogs-5xx"}]}
 
 
+def test_who_attaches_to_an_update_is_told_that_it_was_rolled_back(cloud: Cloud, life: EndpointLife) -> None:
+    assert dogs("--model", MODEL, "--version", "v1").returncode == 0
+    make_parts("dogs-v2", cloud.asked("sagemaker:CreateModel")[0]["Tags"])
+    life.course = ["Updating", "RollingBack", "InService"]
+    boto3.client("sagemaker").update_endpoint(EndpointName="dogs", EndpointConfigName="dogs-v2")
+
+    attached = deploy("--attach", "dogs")
+
+    assert attached.returncode == 1, attached.stderr
+    assert "the update was rolled back: dogs goes on with dogs-v1, and costs what it did" in attached.stderr
+    assert "what it was to have (dogs-v2) is left, which costs nothing" in attached.stderr
+
+
 @pytest.mark.usefixtures("life")
 def test_throttling_and_a_cut_network_are_survived(cloud: Cloud) -> None:
     cloud.replies |= {
@@ -321,12 +339,8 @@ def test_of_models_that_are_there_already_only_those_of_this_run_are_removed(
 def test_a_deployment_leaves_what_another_one_is_about_to_use(cloud: Cloud, life: EndpointLife) -> None:
     """One whose update runs already, and one that is just being made."""
     assert dogs("--model", MODEL, "--version", "v1").returncode == 0
-    sagemaker = boto3.client("sagemaker")
-    tags = cloud.asked("sagemaker:CreateModel")[0]["Tags"]
     for name in ("dogs-pending", "dogs-young"):
-        variant = {"VariantName": "AllTraffic", "ModelName": name, "InstanceType": "ml.m5.large"}
-        sagemaker.create_model(ModelName=name, ExecutionRoleArn=f"arn:aws:iam::{ACCOUNT}:role/x", Tags=tags)
-        sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant], Tags=tags)
+        make_parts(name, cloud.asked("sagemaker:CreateModel")[0]["Tags"])
     for young in (life.moto._models["dogs-young"], life.moto.endpoint_configs["dogs-young"]):
         young.creation_time += timedelta(hours=1)
     pending = {"PendingDeploymentSummary": {"EndpointConfigName": "dogs-pending"}}
