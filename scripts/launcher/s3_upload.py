@@ -1,7 +1,8 @@
 """A folder of this machine and its copy in S3, which is brought up to date: only what changed is sent.
 
-Called by `prepare_data.py`. What the copy holds stands in its manifest.json, with each file's SHA-256; while
-files are sent it is written every few seconds, so that a run that was killed is gone on with.
+Called by `data_upload`. What the copy holds stands in its manifest.json, with each file's SHA-256. While
+files are sent and removed it names all that may be there, and is written every few seconds, so that a run
+that was killed is gone on with.
 """
 
 import hashlib
@@ -10,12 +11,12 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from launcher import downloads
-from launcher.errors import WorkFailed
+from launcher.errors import SettingsError, WorkFailed
 from launcher.requests import Request
 from launcher.s3 import THREADS, Prefix
 from launcher.sender import PARTS_FROM, Sender
@@ -26,7 +27,7 @@ SAVE_SECONDS = 5.0  # what a killed run sends again
 
 @dataclass(frozen=True)
 class Content:
-    """What is in a file: its size in bytes and its SHA-256."""
+    """What is in a file: its size in bytes and its SHA-256, which is "" while the file is on its way."""
 
     size: int
     sha256: str
@@ -42,9 +43,9 @@ class Plan:
 
     send: Mapping[str, Content]
     keep: Mapping[str, Content]
-    remove: Sequence[str]  # what the manifest has and the folder has not any more
+    remove: Mapping[str, Content]  # what the manifest has and the folder has not any more
     foreign: Sequence[str]  # what lies there and is in no manifest: a job would read it as well
-    known: int  # files of the manifest that are there
+    known: int  # files of the manifest that are there whole
 
     @property
     def is_another(self) -> bool:
@@ -55,6 +56,11 @@ class Plan:
     def size(self) -> int:
         """Bytes to send."""
         return sum(content.size for content in self.send.values())
+
+    def meanwhile(self, arrived: Mapping[str, Content]) -> dict[str, Content]:
+        """Return all that may be there before it is done: what is on its way may have arrived, or not."""
+        under_way = {name: replace(each, sha256="") for name, each in self.send.items()}
+        return {**self.remove, **under_way, **arrived}
 
     def __str__(self) -> str:
         """What will be done, in one line."""
@@ -74,24 +80,25 @@ class Copy:
         """Compare the files of a folder, relative to it, with what lies there."""
         wanted = contents(folder, files)
         there = self.prefix.files()
-        known = {name: each for name, each in self._known().items() if there.get(name) == each.size}
+        named = self._named()
+        known = {name: each for name, each in named.items() if each.sha256 and there.get(name) == each.size}
         keep = {name: each for name, each in wanted.items() if known.get(name) == each}
         return Plan(
             send={name: each for name, each in wanted.items() if name not in keep},
             keep=keep,
-            remove=sorted(known.keys() - wanted.keys()),
-            foreign=sorted(there.keys() - known.keys() - wanted.keys() - {MANIFEST}),
+            remove={name: named[name] for name in sorted((named.keys() & there.keys()) - wanted.keys())},
+            foreign=sorted(there.keys() - named.keys() - wanted.keys() - {MANIFEST}),
             known=len(known),
         )
 
-    def _known(self) -> dict[str, Content]:
+    def _named(self) -> dict[str, Content]:
         manifest = self.prefix.read(MANIFEST)
         return {name: Content(**each) for name, each in json.loads(manifest or "{}").get("files", {}).items()}
 
     def operations(self, plan: Plan) -> list[tuple[str, Request]]:
         """Return what is sent, as `arguments.show` takes it; of a large file not its parts."""
         sent = [self._sending(name, content) for name, content in plan.send.items()]
-        removed = [("DeleteObjects", request) for request in self.prefix.removals(plan.remove)]
+        removed = [("DeleteObjects", request) for request in self.prefix.removals([*plan.remove])]
         manifest = _manifest({**plan.keep, **plan.send}, complete=True)
         return [*sent, *removed, ("PutObject", self._place(MANIFEST) | {"Body": manifest})]
 
@@ -108,15 +115,15 @@ class Copy:
 
         Raises WorkFailed for a file that changed since the plan was made, and as AWS refuses.
         """
-        there = dict(plan.keep)
-        with self._noted(there), downloads.byte_progress() as progress:
+        arrived = dict(plan.keep)
+        with self._noted(plan, arrived), downloads.byte_progress() as progress:
             task = progress.add_task(self.prefix.uri, total=plan.size)
             for name in self._sent(plan, folder):
-                there[name] = plan.send[name]
+                arrived[name] = plan.send[name]
                 progress.advance(task, plan.send[name].size)
-                self._save_now_and_then(there)
-            self.prefix.remove(plan.remove)
-        self._save(there, complete=True)
+                self._save_now_and_then(plan, arrived)
+            self.prefix.remove([*plan.remove])
+            self._save(arrived, complete=True)
 
     def _sent(self, plan: Plan, folder: Path) -> Iterator[str]:
         """Send the files and yield the name of each that has arrived."""
@@ -139,19 +146,23 @@ class Copy:
             raise WorkFailed(f"{file} was changed while it was sent: run the same command again")
 
     @contextmanager
-    def _noted(self, there: Mapping[str, Content]) -> Iterator[None]:
-        """Note what has arrived, also where the sending ends early."""
+    def _noted(self, plan: Plan, arrived: Mapping[str, Content]) -> Iterator[None]:
+        """Note what may be there, and what has arrived, also where that ends early."""
+        self._save(plan.meanwhile(arrived), complete=False)
         self._saved_at = time.monotonic()
         try:
             yield
         except BaseException as ending:
-            self._save(there, complete=False)
-            ending.add_note(f"{len(there):,} files are in {self.prefix.uri}: the same command goes on")
+            ending.add_note(f"{len(arrived):,} files are in {self.prefix.uri}: the same command goes on")
+            try:
+                self._save(plan.meanwhile(arrived), complete=False)
+            except (SettingsError, WorkFailed) as error:
+                ending.add_note(f"those that arrived last are sent again, for they cannot be noted: {error}")
             raise
 
-    def _save_now_and_then(self, there: Mapping[str, Content]) -> None:
+    def _save_now_and_then(self, plan: Plan, arrived: Mapping[str, Content]) -> None:
         if time.monotonic() - self._saved_at > SAVE_SECONDS:
-            self._save(there, complete=False)
+            self._save(plan.meanwhile(arrived), complete=False)
             self._saved_at = time.monotonic()
 
     def _save(self, there: Mapping[str, Content], *, complete: bool) -> None:

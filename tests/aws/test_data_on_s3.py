@@ -20,12 +20,13 @@ from PIL import Image
 
 from launcher import aws, command_line, data_upload, settings
 from launcher.account import Account
-from launcher.errors import SettingsError
+from launcher.errors import SettingsError, WorkFailed
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts/prepare_data.py"
 BUCKET = "dog-breeds-123456789012-eu-central-1"
 URI = f"s3://{BUCKET}/data/dogs"
+DENIED = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
 
 
 @pytest.fixture
@@ -139,6 +140,34 @@ def test_an_object_that_was_replaced_elsewhere_by_one_of_another_size_is_sent_ag
     prepare("--data", dogs, "--upload")
 
     assert pictures_sent(cloud) == ["0.png"]
+
+
+def test_what_could_not_be_removed_is_removed_the_next_time(
+    bucket: Any, cloud: Cloud, dogs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also what had arrived unnoted when the sending was cut off, and has gone from the folder since."""
+    monkeypatch.setattr(aws, "_CONFIG", Config(retries={"max_attempts": 1}))
+    account = Account(settings.read(settings_file()))
+    data_upload.upload(dogs, None, account, without=(), dry_run=False)
+    gone, unnoted = (dogs / "train/1.Red dog" / name for name in ("1.png", "new.png"))
+    gone.unlink()
+    Image.new("L", (9, 9)).save(unnoted)
+
+    cloud.replies["s3:PutObject"] = Network(0)
+    with pytest.raises(WorkFailed):
+        data_upload.upload(dogs, None, account, without=(), dry_run=False)
+    del cloud.replies["s3:PutObject"]
+    bucket.upload_file(str(unnoted), BUCKET, "data/dogs/train/1.Red dog/new.png")  # its answer was lost
+    unnoted.unlink()
+    cloud.replies["s3:DeleteObject"] = lambda _: Answer(DENIED, 403, {"Content-Type": "application/xml"})
+    with pytest.raises(SettingsError, match="may not do DeleteObjects") as denied:
+        data_upload.upload(dogs, None, account, without=(), dry_run=False)
+    assert denied.value.__notes__ == [f"17 files are in {URI}: the same command goes on"]
+    del cloud.replies["s3:DeleteObject"]
+
+    data_upload.upload(dogs, None, account, without=(), dry_run=False)
+
+    assert there(bucket).keys() == here(dogs).keys() | {"manifest.json"}
 
 
 def test_somebody_elses_files_are_neither_mixed_with_nor_removed(bucket: Any, dogs: Path) -> None:
@@ -285,7 +314,7 @@ def test_a_run_that_was_ended_is_gone_on_with(
     running.send_signal(number)
     del cloud.replies["s3:PutObject"]
     assert running.wait(120) == code
-    noted = len(json.loads(there(bucket)["manifest.json"])["files"])
+    noted = len(_noted(bucket))
     assert noted > 0
     cloud.calls.clear()
 
@@ -296,9 +325,15 @@ def test_a_run_that_was_ended_is_gone_on_with(
     assert json.loads(there(bucket)["manifest.json"])["complete"]
 
 
+def _noted(bucket: Any) -> set[str]:
+    """Files of which the manifest says that they have arrived."""
+    files = json.loads(there(bucket).get("manifest.json", b"{}")).get("files", {})
+    return {name for name, content in files.items() if content["sha256"]}
+
+
 def _wait_until_noted(bucket: Any) -> None:
     for _ in range(600):
-        if "manifest.json" in there(bucket):
+        if _noted(bucket):
             return
         threading.Event().wait(0.1)
     pytest.fail("nothing of what had arrived was noted")
