@@ -1,7 +1,5 @@
 """A SageMaker Clarify job, and the endpoint that it starts for itself. Called by `explain.py`."""
 
-from typing import Any
-
 from launcher import aws, aws_job
 from launcher.account import Account
 from launcher.aws_model_job import AwsModelJob
@@ -15,10 +13,15 @@ class ClarifyJob(AwsModelJob):
     def __init__(self, name: str, account: Account) -> None:
         super().__init__(aws_job.PROCESSING, name, account, with_log=True)
 
-    def _why(self, description: dict[str, Any]) -> list[str]:
-        return [*super()._why(description), *self._left()]
-
     def _left(self) -> list[str]:
+        return [*super()._left(), *self._endpoints_left()]
+
+    def _may_be_left(self) -> list[str]:
+        prefix = endpoint_prefix(self.account)
+        shows = f"`aws sagemaker list-endpoints --name-contains {prefix}` shows it"
+        return [*super()._may_be_left(), f"Clarify's endpoint {prefix}… may be left, which costs: {shows}"]
+
+    def _endpoints_left(self) -> list[str]:
         try:
             return [
                 f"Clarify's endpoint {name} is there, and costs: unless another job asks it, "

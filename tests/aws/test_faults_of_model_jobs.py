@@ -262,3 +262,100 @@ def test_why_a_job_has_failed_is_said_where_its_endpoint_may_not_be_asked_for(cl
     assert (
         "whether Clarify's endpoint dog-breeds--explain… is left, which costs, is not known: " in done.stderr
     )
+
+
+def as_aws_refuses(call: Call) -> Answer | None:
+    """Refuse a second model of a name, which moto takes."""
+    if call.parameters["ModelName"] in models():
+        return error("ValidationException", f'Cannot create already existing model "arn:…/{NAME}".')
+    return None
+
+
+def leave_model(*tags: dict[str, str]) -> None:
+    """Make what a command leaves that ended before it had a job."""
+    role = "arn:aws:iam::123456789012:role/dog-breeds-execution"
+    container = {"Image": "of-before"}
+    boto3.client("sagemaker").create_model(
+        ModelName=NAME, PrimaryContainer=container, ExecutionRoleArn=role, Tags=tags
+    )
+
+
+def test_a_model_that_was_left_without_a_job_is_made_anew(cloud: Cloud) -> None:
+    leave_model({"Key": "project", "Value": "dog-breeds"})
+    cloud.replies["sagemaker:CreateModel"] = as_aws_refuses
+    job = JobLife(cloud, TRANSFORM.shape, NAME, looks=0)
+    boto3.client("s3").put_object(Bucket=BUCKET, Key=TRANSFORM.result, Body=b",Akita,0.9\n")
+
+    done = run(TRANSFORM)
+
+    assert done.returncode == 0, done.stderr
+    assert job.request
+    assert cloud.asked("sagemaker:CreateModel")[-1]["PrimaryContainer"]["Image"] != "of-before"
+    assert models() == []
+
+
+@pytest.mark.parametrize("whose", ["of-a-job-that-runs", "anothers"])
+def test_a_model_that_a_job_needs_or_that_is_anothers_is_left(cloud: Cloud, whose: str) -> None:
+    runs = whose == "of-a-job-that-runs"
+    leave_model({"Key": "project", "Value": "dog-breeds" if runs else "cats"})
+    job = JobLife(cloud, TRANSFORM.shape, NAME, looks=10)
+    job.request = {f"{TRANSFORM.shape}Name": NAME} if runs else {}
+    cloud.replies |= {
+        "sagemaker:CreateModel": as_aws_refuses,
+        f"sagemaker:Create{TRANSFORM.shape}": lambda _: error("ResourceInUse", "there is one"),
+    }
+
+    done = run(TRANSFORM)
+
+    assert done.returncode == 2
+    said = (
+        f"the {TRANSFORM.word} runs on: {BACK}"
+        if runs
+        else f"there is another's model {NAME}: --job-name has"
+    )
+    assert said in done.stderr
+    assert models() == [NAME]
+
+
+def test_a_model_that_may_not_be_removed_hides_neither_reason_nor_results(kind: Kind, cloud: Cloud) -> None:
+    boto3.client("s3").put_object(Bucket=BUCKET, Key=kind.result, Body=b",Akita,0.9\n")
+    cloud.replies["sagemaker:DeleteModel"] = lambda _: error("AccessDeniedException", "no")
+    left = f"its model {NAME} is left: teardown.py removes it: this AWS identity may not do DeleteModel"
+
+    JobLife(cloud, kind.shape, NAME, looks=0, ending="Failed", reason="ClientError: no such picture")
+    failed = run(kind)
+    JobLife(cloud, kind.shape, NAME, looks=0)
+    done = run(kind)
+
+    assert (failed.returncode, done.returncode) == (1, 0), done.stderr
+    assert "error: ClientError: no such picture\n" in failed.stderr
+    assert left in failed.stderr
+    assert left in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("kind", "action", "said"),
+    [
+        (TRANSFORM, "sagemaker:CreateModel", f"AWS may have made the model {NAME} all the same: "),
+        (TRANSFORM, "sagemaker:DeleteModel", f"its model {NAME} may be left: teardown.py removes it"),
+        (
+            EXPLAIN,
+            "sagemaker:ListEndpoints",
+            "Clarify's endpoint dog-breeds--explain… may be left, which costs",
+        ),
+    ],
+    ids=lambda value: value.script if isinstance(value, Kind) else None,
+)
+def test_ctrl_c_beside_a_job_says_what_may_be_left_and_why_it_has_failed(
+    cloud: Cloud, kind: Kind, action: str, said: str
+) -> None:
+    JobLife(cloud, kind.shape, NAME, looks=0, ending="Failed", reason="AlgorithmError: no endpoint")
+    main = threading.main_thread().ident
+    assert main
+    cloud.replies[action] = lambda _: signal.pthread_kill(main, signal.SIGINT)
+
+    done = run(kind)
+
+    assert done.returncode == 130
+    assert said in done.stderr
+    assert ("AlgorithmError: no endpoint\n" in done.stderr) == (action != "sagemaker:CreateModel")
