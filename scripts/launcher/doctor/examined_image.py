@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from launcher.doctor import entry_command, layers, watch
+from launcher.doctor import entry_command, layers, secret_settings, watch
 from launcher.doctor.check import NotApplicable, Unjudged
 from launcher.doctor.entry_command import EntryCommand
 from launcher.doctor.limits import Limits
@@ -97,7 +97,8 @@ class ExaminedImage:
     @cached_property
     def secrets(self) -> list[str]:
         """What in its layers, its variables or its history looks like a secret."""
-        return [*layers.in_settings(self.config, self.image.history()), *layers.in_files(self.image)]
+        told = secret_settings.found_in(self.config, self.image.history())
+        return [*told, *layers.found_in(self.image)]
 
     # ── what it is for ────────────────────────────────────────────────────────────────────────────────
 

@@ -1,50 +1,21 @@
-"""Secrets in an image: in its files, layer by layer, so that one deleted later counts; in its settings.
+"""An image's layers, file by file, so that a secret in one that was deleted later counts.
 
-Called by `examined_image`. A secret is named by its kind and its place, and never shown.
+Called by `examined_image`.
 """
 
 import io
 import re
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from launcher.doctor import secret_kinds
+from launcher.doctor import secret_files
 
-MAX_FILE = 2**20  # bytes; what is larger is data
 _BLOCK = 2**20
-# What packages of Python bring for their own tests: keys that everybody has.
-_PUBLISHED = re.compile(r"/(site|dist)-packages/(.*/)?tests?/|/python3[^/]*/test/")
-# Files of settings, whose names say that what is in them is in use; beside .env lie examples of it.
-_SETTINGS = re.compile(
-    r"/(\.env(\.(?!example|sample|template|dist)\w+)?|pip\.conf|\.pypirc|\.npmrc|\.git-credentials|\.git/config"
-    r"|\.condarc|\.s3cfg|\.boto)$"
-)
-_NETRC = re.compile(r"/[._]netrc$")
-_NETRC_PASSWORD = re.compile(r"\bpassword\s+\S")
 
 
-def in_settings(config: Mapping[str, Any], history: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield what looks like a secret in variables, labels and the commands that the image was built with."""
-    variables = dict(each.partition("=")[::2] for each in config.get("Env") or [])
-    told = []
-    for name, value in variables.items():
-        for kind in secret_kinds.kinds_of_value(name, value):
-            yield f"{kind} in the variable {name}"
-            told.append(f"{name}={value}")
-    for name, value in (config.get("Labels") or {}).items():
-        for kind in secret_kinds.kinds_in_setting(value):
-            yield f"{kind} in the label {name}"
-            told.append(value)
-    for step in history:
-        command = step.get("CreatedBy") or ""
-        for each in told:
-            command = command.replace(each, "")
-        yield from secret_kinds.told_in(command, "the build's history")
-
-
-def in_files(image: Any) -> Iterator[str]:
+def found_in(image: Any) -> Iterator[str]:
     """Yield what looks like a secret in the files of an image's layers."""
     stream = io.BufferedReader(_Pieces(image.save(chunk_size=_BLOCK)), _BLOCK)
     with tarfile.open(fileobj=stream, mode="r|", bufsize=_BLOCK) as archive:
@@ -64,19 +35,10 @@ def in_files(image: Any) -> Iterator[str]:
 def _in_layer(layer: tarfile.TarFile) -> Iterator[str]:
     with layer, suppress(tarfile.ReadError):  # what of it can be read
         for member in layer:
-            if not member.isreg() or member.size > MAX_FILE or _PUBLISHED.search(f"/{member.name}"):
-                continue
-            file = layer.extractfile(member)
-            yield from _in_file(f"/{member.name}", file.read() if file else b"")
-
-
-def _in_file(path: str, content: bytes) -> Iterator[str]:
-    if _SETTINGS.search(path):
-        yield from secret_kinds.told_in(content.decode(errors="replace"), path)
-        return
-    yield from (f"{kind} in {path}" for kind in secret_kinds.kinds_in(content))
-    if _NETRC.search(path) and _NETRC_PASSWORD.search(content.decode(errors="replace")):
-        yield f"a password in {path}"
+            path = f"/{member.name}"
+            if member.isreg() and secret_files.is_read(path, member.size):
+                file = layer.extractfile(member)
+                yield from secret_files.found_in(path, file.read() if file else b"")
 
 
 class _Pieces(io.RawIOBase):

@@ -1,6 +1,6 @@
 """What secrets look like: by themselves, and by the name that a value is given.
 
-Called by `layers`.
+Called by `secret_files` and `secret_settings`.
 """
 
 import re
@@ -115,9 +115,13 @@ def _looks_drawn(value: str) -> bool:
 
 def told_in(text: str, place: str) -> Iterator[str]:
     """Yield the secrets of settings or commands: each with the name that it is given, or by itself."""
+    rest, end = [], 0
     for assignment in _ASSIGNMENT.finditer(text):
         name, value = assignment[1], assignment[2].strip("\"'")
-        for kind in kinds_of_value(name, value):
-            yield f"{kind} in {place}, as {name}"
-            text = text.replace(assignment[0], "")
-    yield from (f"{kind} in {place}" for kind in kinds_in_setting(text))
+        kinds = kinds_of_value(name, value)
+        yield from (f"{kind} in {place}, as {name}" for kind in kinds)
+        if kinds:
+            rest.append(text[end : assignment.start()])
+            end = assignment.end()
+    rest.append(text[end:])
+    yield from (f"{kind} in {place}" for kind in kinds_in_setting("".join(rest)))

@@ -24,7 +24,7 @@ from tiny_artifact import write_tiny_artifact
 
 from launcher import archives, backends
 from launcher.account import Account
-from launcher.doctor import catalogue, layers, report, secret_kinds
+from launcher.doctor import catalogue, layers, report, secret_files, secret_kinds, secret_settings
 from launcher.doctor.check import Check, NotApplicable, Severity, Unjudged
 from launcher.doctor.examination import examine, exit_code
 from launcher.doctor.examined_machine import Machine
@@ -192,7 +192,7 @@ def test_variables_labels_and_the_builds_history_are_looked_at() -> None:
     }
     history = [{"CreatedBy": "|1 API_KEY=0123456789 /bin/sh -c make"}, {"CreatedBy": "ENV PATH=/bin"}]
 
-    assert list(layers.in_settings(config, history)) == [
+    assert list(secret_settings.found_in(config, history)) == [
         "a value of that name in the variable DB_PASSWORD",
         "a GitHub token in the label note",
         "a value of that name in the build's history, as API_KEY",
@@ -246,13 +246,13 @@ GITHUB = "ghp" + "_" + TEN * 3 + "a1B2c3"
     ],
 )
 def test_of_the_builds_history_the_whole_command_is_read(command: str, says: list[str]) -> None:
-    assert list(layers.in_settings({}, [{"CreatedBy": command}])) == says
+    assert list(secret_settings.found_in({}, [{"CreatedBy": command}])) == says
 
 
 def test_a_secret_variable_is_told_once() -> None:
     history = [{"CreatedBy": "ENV DB_PASS=correct horse"}]
 
-    assert list(layers.in_settings({"Env": ["DB_PASS=correct horse"]}, history)) == [
+    assert list(secret_settings.found_in({"Env": ["DB_PASS=correct horse"]}, history)) == [
         "a value of that name in the variable DB_PASS"
     ]
 
@@ -287,7 +287,7 @@ def test_a_secret_of_any_layer_counts_but_not_a_packages_own_test_key(layout: st
         "opt/venv/lib/python3.11/site-packages/gevent/tests/server.key": KEY,
     })  # fmt: skip
 
-    assert list(layers.in_files(image)) == ["a private key in /root/.ssh/id_rsa (layer 1)"]
+    assert list(layers.found_in(image)) == ["a private key in /root/.ssh/id_rsa (layer 1)"]
 
 
 def test_files_of_settings_are_read_as_such_and_examples_of_them_are_not() -> None:
@@ -297,15 +297,24 @@ def test_files_of_settings_are_read_as_such_and_examples_of_them_are_not() -> No
         "etc/pip.conf": "[global]\nindex-url = https://me:hunter2@pypi.example/simple",
         "root/.netrc": "machine github.com login me password hunter2",
         "root/.npmrc": "//registry.npmjs.org/:_authToken=0123456789",
+        "large/.env": "#" * 2**20 + "\nDB_PASSWORD=hunter2",
         "usr/share/doc/urls.txt": "write https://user:password@host/",
     })  # fmt: skip
 
-    assert list(layers.in_files(image)) == [
+    assert list(layers.found_in(image)) == [
         "a value of that name in /app/.env, as DB_PASSWORD (layer 1)",
         "a password in an address in /etc/pip.conf, as index-url (layer 1)",
         "a password in /root/.netrc (layer 1)",
         "a value of that name in /root/.npmrc, as _authToken (layer 1)",
+        "a value of that name in /large/.env, as DB_PASSWORD (layer 1)",
     ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_a_text_is_read_in_the_encoding_that_its_first_bytes_say(encoding: str) -> None:
+    (said,) = secret_files.found_in("/app/notes.txt", f"the key:\n{KEY}".encode(encoding))
+
+    assert said == "a private key in /app/notes.txt"
 
 
 def test_the_pickled_array_is_one_for_numpy_and_makes_the_file(tmp_path: Path) -> None:
