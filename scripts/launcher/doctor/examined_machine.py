@@ -1,7 +1,9 @@
 """This machine and the AWS account of its settings, as the checks below `machine` ask for them."""
 
 import os
+import socket
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import cached_property
@@ -10,7 +12,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from launcher import aws
+from launcher import aws, docker_engine
 from launcher.account import Account
 from launcher.doctor.check import NotApplicable, Unjudged
 from launcher.errors import SettingsError, WorkFailed
@@ -25,6 +27,18 @@ class Machine:
     account: Account
     checkout: Path = CHECKOUT
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+
+    @cached_property
+    def images(self) -> Path | None:
+        """Where the Docker engine keeps its images; None where it is another machine's, or none answers."""
+        try:
+            client = docker_engine.connect()
+        except SettingsError:
+            return None
+        with closing(client):
+            engine = client.info()
+        root = Path(engine["DockerRootDir"])
+        return root if engine["Name"] == socket.gethostname() and root.is_dir() else None
 
     @cached_property
     def identity(self) -> dict[str, Any]:

@@ -401,8 +401,21 @@ def test_a_disk_with_less_than_20_gb_is_found(
     tmp_path: Path, mount_disk: Callable[[Path, str], Path], size: str, says: list[str]
 ) -> None:
     machine = Machine(Account(Settings()), checkout=mount_disk(tmp_path / "disk", size))
+    machine.__dict__["images"] = None
 
     assert [message.partition(" on ")[0] for message in disk.look(machine)] == says
+
+
+def test_the_disk_of_the_engine_counts_where_it_is_another(
+    tmp_path: Path, mount_disk: Callable[[Path, str], Path]
+) -> None:
+    machine = Machine(Account(Settings()), checkout=mount_disk(tmp_path / "disk", "19g"))
+    machine.__dict__["images"] = mount_disk(tmp_path / "engine", "18g")
+
+    assert list(disk.look(machine)) == [f"19.3 GB are free on the disk of {tmp_path / 'engine'}"]
+
+    machine.__dict__["images"] = machine.checkout
+    assert list(disk.look(machine)) == []
 
 
 def test_a_machine_with_too_little_memory_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,14 +10,16 @@ NEEDED = 20e9  # bytes
 
 
 def look(machine: Machine) -> Iterator[str]:
-    free = shutil.disk_usage(machine.checkout).free
-    if free < NEEDED:
-        yield f"{free / 1e9:.1f} GB are free on the disk of {machine.checkout}"
+    disks = {place.stat().st_dev: place for place in (machine.images, machine.checkout) if place}
+    for place in disks.values():
+        free = shutil.disk_usage(place).free
+        if free < NEEDED:
+            yield f"{free / 1e9:.1f} GB are free on the disk of {place}"
 
 
 CHECK = Check(
     name="disk",
-    holds="there is room for the images and for results: 20 GB",
+    holds="there is room for the images, where the engine keeps them, and for results: 20 GB",
     severity=Severity.WARNING,
     remedy="make room: docker system df says what the engine holds, docker system prune frees what is unused",
     source="README.md",
