@@ -119,7 +119,10 @@ def operations_of(arguments: argparse.Namespace) -> list[tuple[str, Request]]:
     """Return what would be sent."""
     if arguments.stop:
         return [aws_job.PROCESSING.stopping(arguments.stop)]
-    return plan(arguments, name_of(arguments), command.account_of(arguments)).operations
+    planned = plan(arguments, name_of(arguments), command.account_of(arguments))
+    if planned.files:
+        tell(f"{len(planned.files):,} photographs are sent to {planned.uri}")
+    return planned.operations
 
 
 def here(arguments: argparse.Namespace) -> int:

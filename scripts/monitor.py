@@ -14,6 +14,8 @@ What is there already is brought up to date. Exit codes: 0 done, and no drift; 3
 import argparse
 import sys
 import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from launcher import (
     bounds,
     captured,
     command_line,
+    costs,
     dashboard,
     drift,
     job_output,
@@ -35,11 +38,14 @@ from launcher import arguments as command
 from launcher.account import Account
 from launcher.calls import Call
 from launcher.command_line import tell
-from launcher.errors import SettingsError
+from launcher.endpoint_requests import ONLY_VARIANT
+from launcher.errors import SettingsError, WorkFailed
 from launcher.plain_text import cell
 from launcher.s3 import Prefix
 
 DRIFTED = 3
+# What CloudWatch charges beyond three dashboards and ten alarms, in most regions (its page of prices, 2026).
+DASHBOARD_MONTH, ALARM_MONTH = 3.0, 0.1
 LONGEST_HOURS = 10 * 366 * 24  # ten years: the longest that a log can be kept for
 LOOKING = {  # what takes which options of its own; without any of them the dashboard and the alarms are made
     "open": set[str](),
@@ -119,7 +125,7 @@ def main() -> int:
 
 def watch(account: Account, endpoint: str, arguments: argparse.Namespace) -> int:
     """Make the dashboard, the topic and the alarms, or bring them up to date."""
-    variants = arguments.variant or (["AllTraffic"] if arguments.dry_run else variants_of(account, endpoint))
+    variants = arguments.variant or ([ONLY_VARIANT] if arguments.dry_run else variants_of(account, endpoint))
     board = dashboard.dashboard(account, endpoint, arguments.job)
     topic = alarms.topic(account)
     arn = account.arn("sns", topic["Name"])
@@ -129,12 +135,12 @@ def watch(account: Account, endpoint: str, arguments: argparse.Namespace) -> int
     calls += [Call("sns", "Subscribe", mail)] if mail else []
     calls += [Call("cloudwatch", "PutMetricAlarm", each) for each in wanted]
     if arguments.dry_run:
-        command.show([each.shown for each in calls])
-        return 0
-    for each in calls:
-        each.send(account)
-    if not arguments.variant:
-        forget(account, endpoint, variants)
+        return show_requests(calls, endpoint, named=bool(arguments.variant))
+    with mentioned():
+        for each in calls:
+            each.send(account)
+        if not arguments.variant:
+            forget(account, endpoint, variants)
     if mail:
         tell(f"{arguments.email} gets a mail, whose link has to be followed before alarms arrive")
     else:
@@ -143,6 +149,28 @@ def watch(account: Account, endpoint: str, arguments: argparse.Namespace) -> int
     for each in wanted:
         print(each["AlarmName"])
     return 0
+
+
+def show_requests(calls: list[Call], endpoint: str, *, named: bool) -> int:
+    """Print what would be sent; say which variants are looked up, unless `named`, and what it costs."""
+    command.show([each.shown for each in calls])
+    if not named:
+        tell(f"the variants of {endpoint} are asked for when it is done: {ONLY_VARIANT} stands for each")
+    count = sum(each.operation == "PutMetricAlarm" for each in calls)
+    cost = costs.money(DASHBOARD_MONTH + ALARM_MONTH * count)
+    tell(f"cost of a dashboard and {count} alarms: {cost} a month at most, until teardown.py takes them away")
+    return 0
+
+
+@contextmanager
+def mentioned() -> Iterator[None]:
+    """Say of whatever ends the making early what goes on with it, and what takes it away."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit, SettingsError, WorkFailed) as ending:
+        again = "the same command goes on, teardown.py takes them away"
+        ending.add_note(f"some of the dashboard and the alarms may be there, and cost: {again}")
+        raise
 
 
 def forget(account: Account, endpoint: str, variants: list[str]) -> None:

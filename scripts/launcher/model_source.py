@@ -95,6 +95,7 @@ class ModelSource:
         key = f"models/{content.sha256[:16]}/model.tar.gz"
         uri = self._account.uri(key)
         if not self._send:
+            self._say(f"{archive} ({content}) is sent to {uri}, unless it is there")
             return uri
         client = self._account.client("s3")
         with aws.explained():

@@ -1,6 +1,8 @@
 """Dashboard, alarms, questions to the log and drift of an endpoint, against a server with AWS's APIs."""
 
 import json
+import signal
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -73,6 +75,24 @@ def test_the_alarms_of_variants_that_are_gone_are_removed_and_no_others(endpoint
     left = {alarm["AlarmName"] for alarm in cloudwatch.describe_alarms()["MetricAlarms"]}
     kept = {f"dog-breeds--{endpoint}-{name}-{trouble}" for name in ("old", "new") for trouble in TROUBLES}
     assert left == kept | {"dog-breeds--dog-breeds-2-gone-slow", "own"}
+
+
+def test_what_is_made_when_ctrl_c_comes_is_said_and_a_dry_run_says_what_it_costs(
+    endpoint: str, cloud: Cloud
+) -> None:
+    main = threading.main_thread().ident
+    assert main
+    cloud.replies["sns:CreateTopic"] = lambda _: signal.pthread_kill(main, signal.SIGINT)
+
+    stopped = monitor()
+    planned = monitor("--dry-run")
+
+    assert stopped.returncode == 130
+    assert "some of the dashboard and the alarms may be there, and cost: the same command" in stopped.stderr
+    assert planned.stderr.splitlines() == [
+        f"the variants of {endpoint} are asked for when it is done: AllTraffic stands for each",
+        "cost of a dashboard and 3 alarms: $3.30 a month at most, until teardown.py takes them away",
+    ]
 
 
 def test_the_dashboard_shows_answers_machines_and_the_training(endpoint: str) -> None:

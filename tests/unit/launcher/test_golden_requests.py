@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import io
 import json
+import re
 import runpy
 import shlex
 import sys
@@ -132,6 +133,20 @@ def test_what_is_not_known_without_an_account_is_said_once() -> None:
         "explain", "s3://dogs/photos", "--backend", "aws", "--model", "dogs", *settings, "--dry-run"
     )
     assert why.stderr.count("where dogs has put its model is not known") == 1
+
+
+@pytest.mark.usefixtures("_no_account")
+def test_a_model_and_photographs_of_this_machine_are_said_to_be_sent() -> None:
+    model, photograph = GOLDEN / "two-breeds.tar.gz", GOLDEN.parents[1] / "docs/images/ui.png"
+    options = ("--format", "png", "--settings", str(GOLDEN / "settings.toml"), "--job-name", "dogs")
+
+    ended = script.run(
+        "explain", str(photograph), "--backend", "aws", "--model", str(model), *options, "--dry-run"
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    assert re.search(rf"{model} \([\d,]+ bytes\) is sent to s3://\S+/models/\S+, unless", ended.stderr)
+    assert re.search(r"1 photographs are sent to s3://\S+/explanations/dogs/photographs\n", ended.stderr)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.parent.name}-{case.stem}")
