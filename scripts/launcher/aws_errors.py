@@ -36,7 +36,7 @@ _NOT_LOGGED_IN = (
     SSOError,
     TokenRetrievalError,
 )
-_DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
+_DENIED = {"AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation"}
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "UnrecognizedClientException", "InvalidClientTokenId"}
 _THROTTLED = {
     "SlowDown",
@@ -58,6 +58,10 @@ _REGION = {
 
 class NoAnswer(WorkFailed):
     """AWS cannot be reached, or has failed itself: whether it has done what was asked is not known."""
+
+
+class DeniedError(SettingsError):
+    """This identity may not do what was asked; others of its calls may well be answered."""
 
 
 # What is found in a message, and what to do.
@@ -144,8 +148,10 @@ def _of_service(error: ClientError, region: str) -> Exception:
     if code in _EXPIRED:
         text = f"the AWS credentials are not valid any more ({code}): log in again"
     elif code in _DENIED:
+        kind = DeniedError
         text = _denied(error.operation_name, message)
     elif code == "403":  # HEAD has no body that would say more
+        kind = DeniedError
         text = (
             f"this AWS identity may not do {error.operation_name}: its policy does not allow it, or what is "
             f"asked for is another account's ({_POLICIES})"

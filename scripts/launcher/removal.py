@@ -51,11 +51,18 @@ def carry_out(account: Account, find: Callable[[], list[Thing]], *, dry_run: boo
 
 def _show(found: list[Thing]) -> int:
     for thing in found:
+        if not thing.calls:
+            tell(f"{thing}: {_why_it_stays(thing)}")
         if thing.empty is not None:
             tell(f"{thing}: every version of every file in it goes before, a thousand with each request")
     if calls := [call.shown for thing in found for call in (*thing.tried, *thing.calls)]:
         arguments.show(calls)
     return 0
+
+
+def _why_it_stays(thing: Thing) -> str:
+    """Say why there are no calls for it."""
+    return "AWS is at it" if thing.is_going else "left to you"
 
 
 class Removal:
@@ -107,7 +114,7 @@ class Removal:
     def _take_away(self, thing: Thing) -> Left:
         """Send what takes a thing away; what fails for this one is no reason to spare the others."""
         if not thing.calls:
-            return Left(thing, "AWS is at it" if thing.is_going else "left to you", thing.is_going)
+            return Left(thing, _why_it_stays(thing), thing.is_going)
         self._try(thing)
         try:
             if thing.empty is not None:

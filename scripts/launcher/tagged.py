@@ -9,6 +9,7 @@ from typing import Any
 
 from launcher import aws, endpoint_requests
 from launcher.account import PROJECT_TAG, Account
+from launcher.aws_errors import DeniedError
 from launcher.calls import Call
 from launcher.clarify_requests import EXPLAIN
 from launcher.desired import tag_map
@@ -37,7 +38,7 @@ class Tagged:
 
     def own(self, arn: str, ask: Call, absent: tuple[str, ...], key: str = "Tags") -> bool:
         """Tell whether something is the project's; `ask` lists its tags where the Tagging API is behind."""
-        if arn in self.arns:
+        if self._is_listed(arn):
             return True
         answer = ask.ask(self.account, absent)
         if answer is None:
@@ -45,6 +46,12 @@ class Tagged:
         tags = answer[key]
         found = tags if isinstance(tags, dict) else tag_map(tags)
         return found.get(PROJECT_TAG) == self.account.settings.project
+
+    def _is_listed(self, arn: str) -> bool:
+        try:
+            return arn in self.arns
+        except DeniedError:  # each service tells the tags of its own things
+            return False
 
     def owns_in_sagemaker(self, arn: str) -> bool:
         """Tell whether something of SageMaker is the project's."""

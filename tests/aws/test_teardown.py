@@ -197,6 +197,32 @@ def test_what_an_endpoint_answers_with_stays_while_it_cannot_be_deleted(
     assert order == ["DeleteEndpoint", "DeleteEndpoint", "DeleteEndpointConfig", "DeleteModel"]
 
 
+def test_what_may_not_be_listed_is_said_and_all_else_goes(full: Cloud) -> None:
+    refusal = (
+        b"<Code>AuthorizationError</Code><Message>x is not authorized to perform: SNS:ListTopics</Message>"
+    )
+    full.replies["sns:ListTopics"] = lambda _: Answer(
+        b"<ErrorResponse><Error>%b</Error></ErrorResponse>" % refusal, 403, {"Content-Type": "text/xml"}
+    )
+    full.replies["tag:GetResources"] = denied("tag:GetResources")
+    why = (
+        "topics that could not be listed (this AWS identity may not do SNS:ListTopics: allow it in its policy"
+    )
+
+    shown = tear_down("--dry-run")
+    done = tear_down("--yes")
+    full.replies.clear()
+
+    assert f"{why} (setup_account.py --print-policies shows what it needs)): left to you" in shown.stderr
+    assert done.returncode == 1
+    assert f"left: {why}" in done.stdout
+    assert "left: logs that could not be listed (this AWS identity may not do tag:GetResources" in done.stdout
+    setup = {kind: everything()[kind] for kind in ("bucket", "repository", "role")}
+    assert f"left: bucket {BUCKET}: waits for what uses it\n" in done.stdout
+    logged = {"topic": ["dogs", "dog-breeds-2"], "stream": ["dog-breeds-2", "dogs"]}
+    assert everything() == FOREIGNERS | setup | logged
+
+
 def test_ctrl_c_says_what_was_not_deleted_yet(full: Cloud) -> None:
     def interrupt(_: Call) -> None:
         _thread.interrupt_main()
