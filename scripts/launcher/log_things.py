@@ -28,13 +28,16 @@ def claim(account: Account, endpoint: str) -> Call:
 
 
 def groups(tagged: Tagged) -> Iterator[Thing]:
-    """Find the log groups of endpoints, and of those that were claimed and are gone."""
-    endpoints = {each["EndpointName"] for each in tagged.endpoints()}
+    """Find the log groups of endpoints, and of those that are gone and were claimed or are known by name."""
+    own = {each["EndpointName"] for each in tagged.endpoints()}
+    there = {each["EndpointName"] for each in tagged.all("sagemaker", "list_endpoints", "Endpoints")}
     for group in tagged.all("logs", "describe_log_groups", "logGroups", logGroupNamePrefix=ENDPOINTS):
         name = group["logGroupName"]
+        endpoint = name.removeprefix(ENDPOINTS)
+        is_known = endpoint in own or (tagged.account.owns(endpoint) and endpoint not in there)
         arn = tagged.account.arn("logs", f"log-group:{name}")
         ask = Call("logs", "ListTagsForResource", {"resourceArn": arn})
-        if name.removeprefix(ENDPOINTS) in endpoints or tagged.own(arn, ask, _ABSENT, "tags"):
+        if is_known or tagged.own(arn, ask, _ABSENT, "tags"):
             yield Thing("log group", name, (Call("logs", "DeleteLogGroup", {"logGroupName": name}),))
 
 
