@@ -12,6 +12,7 @@ code 1: something is left, and why.
 
 import argparse
 import sys
+from dataclasses import replace
 
 from launcher import arguments as command
 from launcher import command_line, inventory, removal
@@ -36,7 +37,12 @@ def main() -> int:
     account = command.account_of(arguments)
 
     def find() -> list[Thing]:
-        return [each for each in inventory.things(account) if not (arguments.keep_data and each.is_data)]
+        return [
+            replace(each, calls=(), empty=None, is_kept=True)
+            if arguments.keep_data and each.is_data
+            else each
+            for each in inventory.things(account)
+        ]
 
     if not arguments.dry_run and not arguments.yes and not agreed(account, find()):
         print("nothing was deleted")
@@ -46,14 +52,19 @@ def main() -> int:
 
 def agreed(account: Account, found: list[Thing]) -> bool:
     """Show what would go, and ask."""
-    if not found:
+    if all(thing.is_kept for thing in found):
         return True
     project = account.settings.project
     print(f"{project} has in account {account.id}, {account.region}:")
-    print("\n".join(f"  {thing}" for thing in found))
+    print("\n".join(f"  {thing}{', which is kept' if thing.is_kept else ''}" for thing in found))
     if not sys.stdin.isatty():
         raise SettingsError("nobody can be asked here: --yes deletes all of it")
-    return input(f"Type {project} to delete all of it: ").strip() == project
+    question = f"Type {project} to delete all of it, and what else is made with its tag meanwhile: "
+    try:
+        return input(question).strip() == project
+    except EOFError:  # Ctrl-D
+        print()
+        return False
 
 
 if __name__ == "__main__":

@@ -44,9 +44,10 @@ def carry_out(account: Account, find: Callable[[], list[Thing]], *, dry_run: boo
     left = Removal(account, find).run()
     for each in left:
         print(plain_text.lines(f"left: {each.thing}: {each.reason}"))
-    if not left:
-        print(f"nothing is left in account {account.id}, {account.region}")
-    return 1 if left else 0
+    if not all(each.thing.is_kept for each in left):
+        return 1
+    print(f"nothing{' else' if left else ''} is left in account {account.id}, {account.region}")
+    return 0
 
 
 def _show(found: list[Thing]) -> int:
@@ -62,6 +63,8 @@ def _show(found: list[Thing]) -> int:
 
 def _why_it_stays(thing: Thing) -> str:
     """Say why there are no calls for it."""
+    if thing.is_kept:
+        return "is kept"
     return "AWS is at it" if thing.is_going else "left to you"
 
 
@@ -95,7 +98,7 @@ class Removal:
 
     def _round(self) -> list[Left]:
         found = self._find()
-        self._listed = [str(thing) for thing in found]
+        self._listed = [str(thing) for thing in found if not thing.is_kept]
         left: list[Left] = []
         used = False
         for thing in found:
@@ -104,7 +107,7 @@ class Removal:
                 reason = f"waits for the {thing.used_by} that may use it"
                 left.append(Left(thing, reason, any(each.may_still_go for each in users)))
                 continue
-            if thing.of_setup and used:  # what stops still writes into the bucket, and needs the role for it
+            if thing.of_setup and thing.calls and used:  # what stops writes into the bucket by its role
                 left.append(Left(thing, "waits for what uses it", any(each.may_still_go for each in left)))
                 continue
             left.append(self._take_away(thing))

@@ -21,6 +21,7 @@ class Thing:
     is_going: bool = False
     is_used: bool = False  # by something that is not the project's
     is_data: bool = False
+    is_kept: bool = False  # as a person has asked for
     of_setup: bool = False  # made by setup_account.py
     used_by: str = ""  # the kind of thing that has to go first: it may need this one
 

@@ -129,6 +129,8 @@ def test_kept_data_stay_with_their_bucket() -> None:
     done = tear_down("--yes", "--keep-data")
 
     assert done.returncode == 0, done.stderr
+    where = "in account 123456789012, eu-central-1"
+    assert done.stdout.endswith(f"left: bucket {BUCKET}: is kept\nnothing else is left {where}\n")
     assert everything() == FOREIGNERS | {"bucket": [BUCKET, "foreign"]}
     assert boto3.client("s3").list_object_versions(Bucket=BUCKET)["Versions"]
 
@@ -137,9 +139,11 @@ def test_kept_data_stay_with_their_bucket() -> None:
 def test_only_the_projects_name_as_the_answer_deletes() -> None:
     before = everything()
 
-    nobody, no = tear_down(), answered("no\n")
+    nobody, no, ctrl_d = tear_down(), answered("no\n"), answered("\4")
 
-    assert (nobody.returncode, no.returncode) == (2, 1)
+    assert (nobody.returncode, no.returncode, ctrl_d.returncode) == (2, 1, 1), ctrl_d.stdout
+    assert "to delete all of it, and what else is made with its tag meanwhile: " in ctrl_d.stdout
+    assert "nothing was deleted" in ctrl_d.stdout and "Traceback" not in ctrl_d.stdout
     assert "  endpoint dogs (InService)\n" in nobody.stdout
     assert "nobody can be asked here: --yes" in nobody.stderr
     assert "nothing was deleted" in no.stdout
@@ -267,17 +271,22 @@ def test_a_warm_pool_is_let_go(cloud: Cloud) -> None:
 @pytest.mark.usefixtures("cloud")
 def test_what_a_clarify_job_made_for_itself_goes_by_its_name() -> None:
     boto3.client("logs").create_log_group(logGroupName=JOB_LOGS)
-    for name in ("dog-breeds--explain-1a2b", "dog-breeds-2--explain-1a2b"):
+    for name in ("dog-breeds--explain-1a2b", "dog-breeds-2--explain-1a2b", "dog-breeds"):
         make(name, [])
+    for gone in ("dog-breeds--explain-2b3c", "dog-breeds-2--explain-2b3c"):
+        boto3.client("logs").create_log_group(logGroupName=LOGS + gone)
 
     done = tear_down("--yes")
 
     assert done.returncode == 0, done.stdout + done.stderr
     sagemaker = boto3.client("sagemaker")
-    endpoints = [each["EndpointName"] for each in sagemaker.list_endpoints()["Endpoints"]]
+    endpoints = sorted(each["EndpointName"] for each in sagemaker.list_endpoints()["Endpoints"])
     configurations = sagemaker.list_endpoint_configs()["EndpointConfigs"]
-    assert endpoints == ["dog-breeds-2--explain-1a2b"]
-    assert [each["EndpointConfigName"] for each in configurations] == endpoints
+    assert endpoints == ["dog-breeds", "dog-breeds-2--explain-1a2b"]
+    assert sorted(each["EndpointConfigName"] for each in configurations) == endpoints
+    groups = boto3.client("logs").describe_log_groups(logGroupNamePrefix=LOGS)["logGroups"]
+    foreign = ["dog-breeds", "dog-breeds-2--explain-1a2b", "dog-breeds-2--explain-2b3c"]
+    assert [each["logGroupName"].removeprefix(LOGS) for each in groups] == foreign
 
 
 @pytest.mark.usefixtures("full")
