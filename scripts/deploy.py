@@ -81,8 +81,8 @@ def attach(arguments: argparse.Namespace) -> None:
     account = command.account_of(arguments)
     endpoint = AwsEndpoint(arguments.attach, account, command_line.tell)
     found = endpoint.attach()
-    variants = endpoint.variants(found)
-    endpoint.scale(deployment.scaling_of(arguments, account, endpoint.name, variants))
+    config = endpoint.configuration(found)
+    endpoint.scale(deployment.scaling_of(arguments, account, endpoint.name, config))
     show(endpoint.name, found)
 
 

@@ -134,15 +134,17 @@ class AwsEndpoint:
         there = aws.unless_missing(self._sagemaker.describe_endpoint, EndpointName=self.name)
         return plan.config["EndpointConfigName"] in _configs(there)
 
-    def variants(self, there: Description) -> dict[str, Request]:
-        """Return the variants of an endpoint, as its configuration has them."""
-        with aws.explained():
-            config = self._sagemaker.describe_endpoint_config(EndpointConfigName=there["EndpointConfigName"])
-        return {each["VariantName"]: each for each in config["ProductionVariants"]}
+    def configuration(self, there: Description) -> Request:
+        """Return what an endpoint has; raises SettingsError where somebody has deleted it."""
+        config = self._parts.config(name := there["EndpointConfigName"])
+        if config is None:
+            raise SettingsError(f"{self.name} has lost its configuration {name}: --delete {self.name} first")
+        return config
 
     def _release(self, plan: Deployment, there: Description) -> None:
         """End the scaling of variants whose instances change: an update of theirs would be refused."""
-        types = {name: each.get("InstanceType") for name, each in self.variants(there).items()}
+        variants = self.configuration(there)["ProductionVariants"]
+        types = {each["VariantName"]: each.get("InstanceType") for each in variants}
         scaled = self._scaling.variants()
         changed = {name for name in scaled if plan.scaled.get(name) != types.get(name, "")}
         if changed:

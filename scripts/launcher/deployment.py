@@ -73,7 +73,7 @@ def plan(given: argparse.Namespace, account: Account, archives: Mapping[str, str
         kms_key="" if given.serverless else _disk_key([*named, *shadows], given, account),
         tags=tags,
     )
-    scaling = scaling_of(given, account, name, {each["VariantName"]: each for each in variants})
+    scaling = scaling_of(given, account, name, config)
     shift = None if given.serverless else _shift(given, account)
     return Deployment(
         models=[
@@ -178,20 +178,23 @@ def _shift(given: argparse.Namespace, account: Account) -> Request | None:
     )
 
 
-def scaling_of(
-    given: argparse.Namespace, account: Account, name: str, variants: Mapping[str, Request]
-) -> Operations:
-    """Return the requests that scale each variant; none where nothing of it is asked for."""
+def scaling_of(given: argparse.Namespace, account: Account, name: str, config: Request) -> Operations:
+    """Return the requests that scale each variant of a configuration; none where nothing of it is asked for.
+
+    Raises SettingsError for what cannot be scaled so.
+    """
     wanted = serving_arguments.scaling(given)
     if not wanted:
         return []
+    if "scale_backlog" in wanted and "AsyncInferenceConfig" not in config:
+        raise SettingsError(f"--scale-backlog is for --async: nothing waits at {name}")
     settings = account.settings.endpoint
     rest = {"ScaleInCooldown": settings.scale_in_seconds, "ScaleOutCooldown": settings.scale_out_seconds}
     low = 0 if "scale_backlog" in wanted else settings.min_instances
     tags = {tag["Key"]: tag["Value"] for tag in tags_of(account, name)}
     found: Operations = []
-    for each, variant in variants.items():
-        kind = variant.get("InstanceType", "serverless")
+    for variant in config["ProductionVariants"]:
+        each, kind = variant["VariantName"], variant.get("InstanceType", "serverless")
         if not kind.startswith("ml.") or kind.startswith("ml.t"):
             raise SettingsError(f"{each} is {kind}, which cannot be scaled: another --instance-type")
         target = scaling_requests.register(name, each, low, settings.max_instances, tags)

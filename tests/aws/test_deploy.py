@@ -143,6 +143,10 @@ def test_an_update_keeps_the_scaling_that_is_asked_for_and_ends_the_rest(
     policies = boto3.client("application-autoscaling").describe_scaling_policies(ServiceNamespace="sagemaker")
     [policy] = policies["ScalingPolicies"]
     assert policy["TargetTrackingScalingPolicyConfiguration"]["TargetValue"] == 120
+    backlog = deploy("--attach", "dogs", "--scale-backlog", "5")
+    assert backlog.returncode == 2
+    assert "--scale-backlog is for --async: nothing waits at dogs" in backlog.stderr
+    assert len(cloud.asked("application-autoscaling:RegisterScalableTarget")) == 2
 
 
 def test_an_asynchronous_endpoint_is_woken_by_an_alarm_that_goes_with_it(
