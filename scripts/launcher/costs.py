@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from launcher.clarify_requests import ANALYSIS
 from launcher.errors import SettingsError
@@ -31,9 +31,11 @@ class Cost:
     hourly: float | None  # of one run
     hours: float | None = None  # of one run at most; None: until somebody ends it
     undisturbed: float | None = None  # hours of one run that is not interrupted, where it may be
+    warm: float = 0.0  # hours in which the machines of one run wait for the next one
     runs: float = 1.0  # at most
     spot_share: float | None = None  # what spot instances usually cost of it; None: they are not
     idle: bool = False  # whether it can cost nothing while nobody asks anything
+    ends: bool = False  # by itself, when its work is done, however long that takes
 
     @property
     def at_most(self) -> float | None:
@@ -49,7 +51,7 @@ class Cost:
         """Dollars when each run takes so long, on spot instances at their usual share of the price."""
         if self.hourly is None:
             return None
-        hours = min(minutes / 60, self.undisturbed or self.hours or math.inf)
+        hours = min(minutes / 60, self.undisturbed or self.hours or math.inf) + self.warm
         return self.hourly * hours * self.runs * (self.spot_share or 1)
 
     @property
@@ -64,6 +66,8 @@ class Cost:
             return f"{self.what}: {self.detail}"
         if self.at_most is not None:
             return f"{self.what}: at most {money(self.at_most)}{self._on_spot}: {self.detail}"
+        if self.ends:
+            return f"{self.what}: {money(self.hourly)} an hour, until it has ended by itself: {self.detail}"
         idle = " at most, nothing while nobody asks" if self.idle else ""
         month = "" if self.idle or self.monthly is None else f", {money(self.monthly)} a month"
         return f"{self.what}: {money(self.hourly)} an hour{idle}{month}, until it is ended: {self.detail}"
@@ -76,7 +80,7 @@ def money(dollars: float) -> str:
 
 def of(operations: Operations, prices: Prices) -> list[Cost]:
     """Return what requests can cost; those that are free by themselves are not mentioned."""
-    limits = dict(_scaling_limits(operations))
+    limits = _scaling_limits(operations)
     found: list[Cost] = []
     for operation, request in operations:
         if operation == "PutObject":
@@ -139,13 +143,15 @@ def _training(request: Request, prices: Prices) -> Cost:
     limits, spot = request.get("StoppingCondition", {}), request.get("EnableManagedSpotTraining", False)
     run = limits.get("MaxRuntimeInSeconds", _DAY)
     seconds = limits.get("MaxWaitTimeInSeconds", run) if spot else run
-    seconds += request["ResourceConfig"].get("KeepAlivePeriodInSeconds", 0)
+    warm = request["ResourceConfig"].get("KeepAlivePeriodInSeconds", 0)
+    seconds += warm
     return Cost(
         f"training job {request.get('TrainingJobName', '')}".rstrip(),
         f"{machines.shown(prices)}, {_time(seconds)} at most",
         machines.hourly(prices),
         hours=seconds / 3600,
         undisturbed=run / 3600,
+        warm=warm / 3600,
         spot_share=prices.spot_share if spot else None,
     )
 
@@ -161,7 +167,13 @@ def _tuning(request: Request, prices: Prices) -> Cost:
         together = limits["MaxParallelTrainingJobs"] * seconds / 3600
         runs = min(runs, together / one.hours)
         detail += f", {_time(seconds)} for the whole search"
-    return replace(one, what=f"search {request['HyperParameterTuningJobName']}", detail=detail, runs=runs)
+    return replace(
+        one,
+        what=f"search {request['HyperParameterTuningJobName']}",
+        detail=detail,
+        runs=runs,
+        warm=one.warm * min(1, limits["MaxParallelTrainingJobs"] / runs),  # the next trial takes them
+    )
 
 
 def _combinations(ranges: Mapping[str, Any]) -> int:
@@ -175,8 +187,9 @@ def _transform(request: Request, prices: Prices) -> Cost:
     machines = _Machines(resources["InstanceType"], resources["InstanceCount"])
     return Cost(
         f"transform {request['TransformJobName']}",
-        f"{machines.shown(prices)}, while it runs",
+        machines.shown(prices),
         machines.hourly(prices),
+        ends=True,
     )
 
 
@@ -218,7 +231,14 @@ def _time(seconds: float) -> str:
 # ── what runs until somebody ends it ──────────────────────────────────────────────────────────────────
 
 
-def _endpoint(request: Request, limits: Mapping[str, int], prices: Prices) -> Cost:
+class _Limits(NamedTuple):
+    """Between how many instances a variant is scaled: the highest that any of its rules has for each."""
+
+    least: int
+    most: int
+
+
+def _endpoint(request: Request, limits: Mapping[str, _Limits], prices: Prices) -> Cost:
     """All variants together, each at the most instances that it is scaled to; shadow variants count too."""
     variants = [*request["ProductionVariants"], *request.get("ShadowProductionVariants", [])]
     parts = [_variant(each, limits.get(each["VariantName"]), prices) for each in variants]
@@ -252,17 +272,19 @@ def _updates(config: Request, endpoint: Cost, operations: Operations) -> Iterato
             )
 
 
-def _variant(variant: Mapping[str, Any], limit: int | None, prices: Prices) -> Cost:
+def _variant(variant: Mapping[str, Any], limits: _Limits | None, prices: Prices) -> Cost:
     name = variant["VariantName"]
     if serverless := variant.get("ServerlessConfig"):
         return _serverless(name, serverless, prices)
     machines = _Machines(
         variant["InstanceType"],
-        max(limit or 0, variant.get("InitialInstanceCount", 1)),  # it may begin with more than the limit
+        # It may begin with more than the limit.
+        max(limits.most if limits else 0, variant.get("InitialInstanceCount", 1)),
         variant.get("VolumeSizeInGB", 0),
     )
-    scaled = " at most" if limit else ""
-    return Cost(name, machines.shown(prices) + scaled, machines.hourly(prices))
+    scaled = " at most" if limits else ""
+    idle = limits is not None and limits.least == 0
+    return Cost(name, machines.shown(prices) + scaled, machines.hourly(prices), idle=idle)
 
 
 def _serverless(name: str, config: Mapping[str, int], prices: Prices) -> Cost:
@@ -274,18 +296,23 @@ def _serverless(name: str, config: Mapping[str, int], prices: Prices) -> Cost:
     return Cost(name, f"{detail}, {together} at a time at most", second * together * 3600, idle=True)
 
 
-def _scaling_limits(operations: Operations) -> Iterator[tuple[tuple[str, str], int]]:
-    """Yield endpoint and variant, and to how many instances it may be scaled, by its load or by the clock."""
-    most: dict[tuple[str, str], int] = {}
+def _scaling_limits(operations: Operations) -> dict[tuple[str, str], _Limits]:
+    """Return between what an endpoint's variants may be scaled, by their load or by the clock."""
+    found: dict[tuple[str, str], _Limits] = {}
     for operation, request in operations:
         if operation in {"RegisterScalableTarget", "PutScheduledAction"}:
             _, endpoint, _, variant = request["ResourceId"].split("/")
-            limit = request.get("ScalableTargetAction", request).get("MaxCapacity", 0)
-            most[endpoint, variant] = max(limit, most.get((endpoint, variant), 0))
-    yield from most.items()
+            action = request.get("ScalableTargetAction", request)
+            known = found.get((endpoint, variant), _Limits(0, 0))
+            found[endpoint, variant] = _Limits(
+                max(known.least, action.get("MinCapacity", 0)), max(known.most, action.get("MaxCapacity", 0))
+            )
+    return found
 
 
-def _scaled(operations: Operations, config: Request, limits: Mapping[tuple[str, str], int]) -> dict[str, int]:
+def _scaled(
+    operations: Operations, config: Request, limits: Mapping[tuple[str, str], _Limits]
+) -> dict[str, _Limits]:
     """Return the limits of the variants of a configuration, by way of the endpoint that has it."""
     endpoints = {
         request["EndpointName"]

@@ -97,6 +97,19 @@ def test_what_is_expected_is_the_usual_share_on_spot_instances_and_never_above_t
     assert full.expected(minutes=60_000) == full.at_most
 
 
+def test_machines_that_are_kept_warm_are_expected_to_cost_until_they_go() -> None:
+    warm = {"ResourceConfig": JOB["ResourceConfig"] | {"KeepAlivePeriodInSeconds": 3600}}
+    trials = search(MaxNumberOfTrainingJobs=10)
+    trials["TrainingJobDefinition"] |= warm
+
+    (job,) = costs.of([("CreateTrainingJob", JOB | warm)], TABLE)
+    (ten,) = costs.of([("CreateHyperParameterTuningJob", trials)], TABLE)
+
+    assert job.expected(minutes=20) == pytest.approx(2 * 2.5 * (1 / 3 + 1))
+    assert job.expected(minutes=60_000) == job.at_most
+    assert ten.expected(minutes=20) == pytest.approx(2 * 2.5 * (10 / 3 + 2))  # two at a time
+
+
 def variant(name: str, count: int = 1, kind: str = "ml.m5.large") -> dict[str, Any]:
     return {"VariantName": name, "ModelName": name, "InstanceType": kind, "InitialInstanceCount": count}
 
@@ -142,6 +155,25 @@ def test_an_endpoint_that_begins_with_more_than_it_is_scaled_to_costs_as_much_as
     (cost,) = costs.of([*endpoint(variant("A", 9)), ("RegisterScalableTarget", target)], TABLE)
 
     assert cost.hourly == 9.0
+
+
+@pytest.mark.parametrize(
+    ("scheduled", "said"),
+    [(0, "$4.00 an hour at most, nothing while nobody asks"), (1, "$4.00 an hour, $2,920.00 a month")],
+)
+def test_an_endpoint_that_is_scaled_down_to_nothing_costs_nothing_while_nobody_asks(
+    scheduled: int, said: str
+) -> None:
+    target = {"ResourceId": "endpoint/dogs/variant/A", "MinCapacity": 0, "MaxCapacity": 4}
+    action = {"MinCapacity": scheduled, "MaxCapacity": 4}
+    by_the_clock = {"ResourceId": "endpoint/dogs/variant/A", "ScalableTargetAction": action}
+
+    (cost,) = costs.of(
+        [*endpoint(variant("A")), ("RegisterScalableTarget", target), ("PutScheduledAction", by_the_clock)],
+        TABLE,
+    )
+
+    assert said in str(cost)
 
 
 def test_a_schedule_may_ask_for_more_instances_than_the_load_may() -> None:
@@ -201,6 +233,9 @@ def test_a_transform_costs_by_the_hour_while_it_runs() -> None:
     (cost,) = costs.of([("CreateTransformJob", TRANSFORM)], TABLE)
 
     assert (cost.hourly, cost.at_most) == (3.0, None)
+    assert str(cost) == (
+        "transform all: $3.00 an hour, until it has ended by itself: 3 × ml.m5.large at $1 an hour"
+    )
 
 
 def test_an_explanation_costs_its_job_and_the_endpoint_that_clarify_makes_for_as_long() -> None:
