@@ -88,6 +88,8 @@ BAD = {
     "claimed-port": fault("fixed-port", "labels"),
     "claimed-models": fault("one-model-only", "labels"),
     "never-healthy": fault("never-healthy", "healthy"),
+    "on-loopback": fault("on-loopback", "healthy"),
+    "names-its-port": Bad("healthy", ("ENV SAGEMAKER_BIND_TO_PORT=9000",)),
     "slow-connections": fault("slow-connections", "connection"),
     "slow-ping": fault("slow-ping", "ping-time"),
     "dripping-ping": fault("dripping-ping", "healthy", limits=replace(HURRY, startup_seconds=25)),

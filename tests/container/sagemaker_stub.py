@@ -131,11 +131,12 @@ def serve() -> int:
         load()
     told = os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080")
     port = 8080 if FAULT == "fixed-port" else int(told)
+    host = "127.0.0.1" if FAULT == "on-loopback" else ""
     worker = os.fork()
     if worker == 0:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.pause()
-    server = (SlowServer if FAULT == "slow-connections" else Server)(("", port), Handler)
+    server = (SlowServer if FAULT == "slow-connections" else Server)((host, port), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     if FAULT == "early-ping":
         time.sleep(2)

@@ -111,6 +111,12 @@ def test_what_another_machine_runs_is_not_judged_here(results: dict[str, list[Re
             "invocations",
             "application/json is answered 404, application/x-npy is answered 500",
         ),
+        ("on-loopback", "healthy", "(it listens on 127.0.0.1:8080 alone, inside the container"),
+        (
+            "names-its-port",
+            "healthy",
+            "(it listens on port 9000, as the image's own SAGEMAKER_BIND_TO_PORT",
+        ),
         ("dripping-ping", "healthy", "GET /ping is answered 200 without an end"),
     ],
 )

@@ -8,6 +8,8 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+from launcher.doctor.listening import Place, places_in
+
 _CAUGHT = re.compile(r"^SigCgt:\s*([0-9a-f]+)$", re.MULTILINE)
 
 
@@ -24,6 +26,11 @@ class FirstProcess:
         """
         caught = _CAUGHT.search(self._told("status"))
         return caught is not None and bool(int(caught[1], 16) >> (number - 1) & 1)
+
+    def places(self) -> tuple[Place, ...]:
+        """Return where it and the processes beside it listen."""
+        tables = (self._told(f"net/{name}") for name in ("tcp", "tcp6"))
+        return tuple(sorted({place for table in tables for place in places_in(table)}))
 
     def _told(self, name: str) -> str:
         try:

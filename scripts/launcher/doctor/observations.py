@@ -6,18 +6,21 @@ Made by `watch`.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from launcher.doctor.listening import Listening
+
 
 @dataclass(frozen=True)
 class Start:
     """How `serve` started: when /ping was first OK, in seconds, else how it ended, and its last lines.
 
-    `ping` is what was seen of GET /ping at last, in words.
+    `ping` is what was seen of GET /ping at last, in words, `listening` where it listened then.
     """
 
     healthy_after: float | None
     exit_code: int | None
     log: str
     ping: str = ""
+    listening: Listening = field(default_factory=Listening)
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class Probe:
     """Asks one port of one address; a status of None is no answer, or one without an end."""
 
     def __init__(self, address: str, port: int) -> None:
-        self._address, self._port = address, port
+        self._address, self.port = address, port
 
     def ping(self) -> int | None:
         """Return the status of GET /ping."""
@@ -79,7 +79,7 @@ class Probe:
         """Return what a request on a connection of its own is answered within so many seconds, all in all."""
         if not self._address:
             return Answer(None, "it has ended")
-        url = f"http://{self._address}:{self._port}{path}"
+        url = f"http://{self._address}:{self.port}{path}"
         return asyncio.run(_answer(method, url, seconds, request))
 
     def ping_seconds(self) -> float:
@@ -102,7 +102,7 @@ class Probe:
                 began = time.monotonic()
                 try:
                     connections.enter_context(
-                        socket.create_connection((self._address, self._port), timeout=_PATIENCE_SECONDS)
+                        socket.create_connection((self._address, self.port), timeout=_PATIENCE_SECONDS)
                     )
                 except OSError:
                     return _PATIENCE_SECONDS

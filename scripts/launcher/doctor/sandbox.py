@@ -22,6 +22,7 @@ from requests.exceptions import RequestException
 from launcher import docker_backend
 from launcher.docker_backend import LABEL, Container
 from launcher.doctor.first_process import FirstProcess
+from launcher.doctor.listening import BIND, Listening
 from launcher.errors import WorkFailed
 
 # What servers that start as root and go on as somebody else need; all else of root's might is taken away.
@@ -72,6 +73,11 @@ class Box(Container):
         began = time.monotonic()
         self.terminate()
         return None if self.ended_within(seconds) is None else time.monotonic() - began
+
+    def listening(self) -> Listening:
+        """Return where it listens by now."""
+        environment = dict(each.partition("=")[::2] for each in self._container.attrs["Config"]["Env"] or [])
+        return Listening(self._first.places(), environment.get(BIND, ""))
 
     @property
     def _first(self) -> FirstProcess:

@@ -21,20 +21,26 @@ MODELS_MEMORY = "1g"  # of a multi-model endpoint: small, so that it is soon ful
 MOST_MODELS = 20
 FAILURE, MODEL = "/opt/ml/output/failure", "/opt/ml/model"
 _LOOK_SECONDS = 0.1
+_AMISS_SECONDS = 5.0  # until a server that listens elsewhere is believed to have no other place
 _ABSENT = "never-loaded"
 
 
 def start(box: Box, probe: Probe, seconds: float) -> Start:
-    """Wait until an endpoint is healthy or has ended."""
-    began, answer = time.monotonic(), Answer(None)
+    """Wait until an endpoint is healthy, has ended, or plainly listens where it is not asked."""
+    began, answer, fine_at = time.monotonic(), Answer(None), 0.0
     while (elapsed := time.monotonic() - began) < seconds:
         answer = probe.answer_to_ping()
         if answer.whole == OK:
             return Start(time.monotonic() - began, None, "")
         if (code := box.exit_code()) is not None:
             return Start(None, code, box.log())
+        if not box.listening().amiss(probe.port):
+            fine_at = elapsed
+        elif elapsed - fine_at > _AMISS_SECONDS:
+            break
         time.sleep(_LOOK_SECONDS if elapsed < 30 else 1.0)
-    return Start(None, None, box.log(), answer.trouble or f"answered {answer.status}")
+    ping = answer.trouble or f"answered {answer.status}"
+    return Start(None, None, box.log(), ping, box.listening())
 
 
 def serving(box: Box, limits: Limits) -> Serving:

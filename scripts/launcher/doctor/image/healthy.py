@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from launcher.doctor.check import HOSTING, Check, Severity, Unjudged
 from launcher.doctor.examined_image import ExaminedImage
 from launcher.doctor.image.words import last_line
+from launcher.doctor.watch import PORT
 
 
 def look(image: ExaminedImage) -> Iterator[str]:
@@ -14,8 +15,10 @@ def look(image: ExaminedImage) -> Iterator[str]:
         return
     goes_on = f"goes on, GET /ping is {start.ping},"
     how = goes_on if start.exit_code is None else f"ends with code {start.exit_code}"
-    said = f"serve {how} and never was healthy: {last_line(start.log)}"
-    if image.given.model is None:
+    amiss = start.listening.amiss(PORT)
+    where = amiss or str(start.listening)
+    said = f"serve {how} and never was healthy{where and f' ({where})'}: {last_line(start.log)}"
+    if image.given.model is None and not amiss:
         raise Unjudged(f"{said}; --model gives it a model")
     yield said
 
