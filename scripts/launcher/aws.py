@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import boto3
@@ -21,6 +22,7 @@ _CONFIG = Config(retries={"mode": "adaptive", "max_attempts": 10}, user_agent_ex
 _HURRY = _CONFIG.merge(
     Config(retries={"mode": "standard", "max_attempts": 2}, connect_timeout=5, read_timeout=10)
 )
+_REGION = "Region"  # in an answer's metadata: see _note_region
 
 
 def client(service: str, *, region: str | None = None, in_a_hurry: bool = False) -> Any:
@@ -29,7 +31,14 @@ def client(service: str, *, region: str | None = None, in_a_hurry: bool = False)
         # boto3 alone of AWS's libraries does not look at AWS_REGION.
         session = boto3.Session(region_name=os.environ.get("AWS_REGION"))
         config = _HURRY if in_a_hurry else _CONFIG
-        return session.client(service, region_name=region, config=config)  # type: ignore[call-overload]
+        made = session.client(service, region_name=region, config=config)  # type: ignore[call-overload]
+    made.meta.events.register("after-call", partial(_note_region, made.meta.region_name))
+    return made
+
+
+def _note_region(region: str, parsed: dict[str, Any], **_: Any) -> None:
+    """Let an answer say which region has given it, as an error's meaning depends on it."""
+    parsed.setdefault("ResponseMetadata", {})[_REGION] = region
 
 
 def region() -> str:
@@ -58,6 +67,10 @@ def _known_region() -> str:
         return ""
 
 
+def _region_of(error: ClientError) -> str:
+    return error.response.get("ResponseMetadata", {}).get(_REGION) or _known_region()
+
+
 @contextmanager
 def explained(*, missing: str = "") -> Iterator[None]:
     """Turn AWS's errors into SettingsError, where a person has to act, or WorkFailed (`aws_errors`).
@@ -70,7 +83,7 @@ def explained(*, missing: str = "") -> Iterator[None]:
         known = (
             SettingsError(missing)
             if missing and _is_missing(error)
-            else aws_errors.meaning(error, _known_region())
+            else aws_errors.meaning(error, _region_of(error))
         )
         raise known from None
     except (BotoCoreError, Boto3Error, ResponseParserError) as error:

@@ -20,7 +20,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from cloud import Answer, Call, Cloud, CutError, error, times
 
-from launcher import aws_log, aws_training, command_line, training_arguments
+from launcher import aws, aws_log, aws_training, command_line, training_arguments
 from launcher.account import Account
 from launcher.aws_training import AwsTraining
 from launcher.errors import SettingsError
@@ -371,6 +371,14 @@ def test_a_job_that_runs_is_stopped_and_one_that_has_ended_is_not(platform: Plat
     assert (stopping.returncode, stopping.stderr) == (0, "stopping: --attach dogs follows it\n")
     assert (ended.returncode, ended.stderr) == (0, "it had ended already: Completed\n")
     assert platform.cloud.asked("sagemaker:StopTrainingJob") == [{"TrainingJobName": "dogs"}]
+
+
+def test_more_of_a_quota_is_asked_for_in_the_region_that_has_refused(cloud: Cloud) -> None:
+    cloud.replies["sagemaker:CreateEndpoint"] = lambda _: error("ResourceLimitExceeded", QUOTA)
+    elsewhere = Account(Settings(region="us-west-2")).client("sagemaker")
+
+    with pytest.raises(SettingsError, match=r"https://us-west-2\.console\.aws"), aws.explained():
+        elsewhere.create_endpoint(EndpointName="dogs", EndpointConfigName="dogs")
 
 
 @pytest.mark.parametrize(
