@@ -68,7 +68,7 @@ def _known_region() -> str:
 
 
 def _region_of(error: ClientError) -> str:
-    return error.response.get("ResponseMetadata", {}).get(_REGION) or _known_region()
+    return str(error.response.get("ResponseMetadata", {}).get(_REGION) or _known_region())
 
 
 @contextmanager
