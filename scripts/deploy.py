@@ -90,7 +90,9 @@ def delete(arguments: argparse.Namespace) -> None:
     """Remove an endpoint and what was made for it."""
     if arguments.dry_run:
         command.show([("DeleteEndpoint", {"EndpointName": arguments.delete})])
-        command_line.tell("and its scaling, configurations and models, as they are found by their tags")
+        command_line.tell(
+            "and its scaling, configurations and models, as they are found by their tags; its log gets one"
+        )
         return
     AwsEndpoint(arguments.delete, command.account_of(arguments), command_line.tell).delete()
 

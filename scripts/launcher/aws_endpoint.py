@@ -11,7 +11,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from launcher import aws, aws_errors, aws_log, waiting
+from launcher import aws, aws_errors, aws_log, log_things, waiting
 from launcher.account import PROJECT_TAG, Account
 from launcher.aws_parts import AwsParts
 from launcher.aws_scaling import AwsScaling
@@ -20,7 +20,6 @@ from launcher.errors import SettingsError, WorkFailed
 from launcher.requests import Request
 
 Description = dict[str, Any]
-LOG_GROUP = "/aws/sagemaker/Endpoints/{}"
 _BUSY = {"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"}
 
 
@@ -32,6 +31,7 @@ class AwsEndpoint:
         self._account = account
         self._say = say
         self._sagemaker = account.client("sagemaker")
+        self._log_group = f"{log_things.ENDPOINTS}{name}"
         self._parts = AwsParts(name, account)
         self._scaling = AwsScaling(name, account)
         self._began = time.time()
@@ -177,7 +177,7 @@ class AwsEndpoint:
     def _failed(self, found: Description, left: str) -> WorkFailed:
         """Return why an endpoint has failed, the end of its log, and what is left of it."""
         reason = found.get("FailureReason", "AWS gives no reason")
-        log = aws_log.last_lines(self._account, LOG_GROUP.format(self.name), self._began)
+        log = aws_log.last_lines(self._account, self._log_group, self._began)
         remedy = aws_errors.advice("\n".join([reason, *log]))
         return WorkFailed("\n".join([f"{self.name}: {reason}", *filter(None, [remedy]), *log, left]))
 
@@ -256,6 +256,7 @@ class AwsEndpoint:
             scaled = self._scaling.variants()
             self._scaling.end(scaled)
             if there:
+                self._claim_log()
                 self._delete_it()
             removed = self._remove_earlier(None)
         except (KeyboardInterrupt, SystemExit, SettingsError, WorkFailed) as ending:
@@ -264,10 +265,17 @@ class AwsEndpoint:
         if not (there or scaled or removed):
             raise SettingsError(f"there is nothing of an endpoint {self.name} in this account and region")
         self._say(
-            f"{self.name} is gone; what it has logged ({LOG_GROUP.format(self.name)}) "
+            f"{self.name} is gone; what it has logged ({self._log_group}) "
             f"and left in s3://{self._account.bucket} stays, and so does what monitor.py may have made: "
             "a dashboard, alarms and a topic, which teardown.py takes away"
         )
+
+    def _claim_log(self) -> None:
+        """Tag its log, by which teardown.py finds it; that it cannot be is no reason to keep what costs."""
+        try:
+            log_things.claim(self._account, self.name).ask(self._account, log_things.ABSENT)
+        except (SettingsError, WorkFailed) as error:
+            self._say(f"{self._log_group} has no tag, and teardown.py may not find it: {error}")
 
     def _delete_it(self) -> None:
         with aws.explained():

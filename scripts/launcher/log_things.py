@@ -1,4 +1,6 @@
-"""What the project's jobs and endpoints have logged. Called by `inventory` and `sagemaker_things`.
+"""What the project's jobs and endpoints have logged.
+
+Called by `inventory`, `sagemaker_things` and `aws_endpoint`.
 
 SageMaker makes the log groups without tags: a group for each endpoint, and one for all jobs of a kind.
 """
@@ -18,7 +20,7 @@ _OF_JOBS = {
     "processing-job": "/aws/sagemaker/ProcessingJobs",
     "transform-job": "/aws/sagemaker/TransformJobs",
 }
-_ABSENT = ("ResourceNotFoundException",)
+ABSENT = ("ResourceNotFoundException",)
 
 
 def claim(account: Account, endpoint: str) -> Call:
@@ -37,7 +39,7 @@ def groups(tagged: Tagged) -> Iterator[Thing]:
         is_known = endpoint in own or (tagged.account.owns(endpoint) and endpoint not in there)
         arn = tagged.account.arn("logs", f"log-group:{name}")
         ask = Call("logs", "ListTagsForResource", {"resourceArn": arn})
-        if is_known or tagged.own(arn, ask, _ABSENT, "tags"):
+        if is_known or tagged.own(arn, ask, ABSENT, "tags"):
             yield Thing("log group", name, (Call("logs", "DeleteLogGroup", {"logGroupName": name}),))
 
 
@@ -49,7 +51,7 @@ def streams(tagged: Tagged) -> Iterator[Thing]:
             listed = Call(
                 "logs", "DescribeLogStreams", {"logGroupName": group, "logStreamNamePrefix": f"{job}/"}
             )
-            answer = listed.ask(tagged.account, _ABSENT) or {"logStreams": []}
+            answer = listed.ask(tagged.account, ABSENT) or {"logStreams": []}
             for stream in answer["logStreams"]:  # a job has one for each host: they fit a page
                 request = {"logGroupName": group, "logStreamName": stream["logStreamName"]}
                 yield Thing("log", stream["logStreamName"], (Call("logs", "DeleteLogStream", request),))

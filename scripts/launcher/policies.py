@@ -20,6 +20,7 @@ LONGEST = 6144  # characters of a managed policy, white space not counted
 _SAGEMAKER = "sagemaker.amazonaws.com"
 # What the platform writes for every job and endpoint.
 _LOGS = "log-group:/aws/sagemaker/*"
+_ENDPOINTS_LOGS = "log-group:/aws/sagemaker/Endpoints/*"
 
 
 def trust(account: Account) -> Request:
@@ -135,6 +136,7 @@ def operator(account: Account) -> Request:
             StringEquals={"iam:AWSServiceName": "sagemaker.application-autoscaling.amazonaws.com"},
         ),
         _allow("Logs", ["logs:FilterLogEvents", "logs:StartQuery"], account.arn("logs", _LOGS)),
+        _allow("ClaimLogs", ["logs:TagResource"], account.arn("logs", _ENDPOINTS_LOGS)),
         _allow("Dashboards", ["cloudwatch:PutDashboard"], *_dashboards(account)),
         _allow("Topic", ["sns:CreateTopic", "sns:Subscribe", "sns:TagResource"], _topics(account)),
         _allow("Look", _LOOKED_AT, "*"),

@@ -159,7 +159,11 @@ def test_an_asynchronous_endpoint_is_woken_by_an_alarm_that_goes_with_it(
     arns = {each["PolicyName"]: each["PolicyARN"] for each in policies["ScalingPolicies"]}
     [alarm] = boto3.client("cloudwatch").describe_alarms(AlarmNames=["queue-has-backlog"])["MetricAlarms"]
     assert alarm["AlarmActions"] == [arns["has-backlog"]]
+    logs, group = boto3.client("logs"), "/aws/sagemaker/Endpoints/queue"
+    logs.create_log_group(logGroupName=group)
     assert deploy("--delete", "queue").returncode == 0
+    claimed = f"arn:aws:logs:eu-central-1:{ACCOUNT}:log-group:{group}"
+    assert logs.list_tags_for_resource(resourceArn=claimed)["tags"] == {"project": "dog-breeds"}
     assert left(cloud, life) == []
 
 
@@ -519,13 +523,14 @@ def test_an_upload_that_a_cut_network_ends_is_aborted_and_said(
 
 def test_a_removal_that_is_cut_off_is_gone_on_with(cloud: Cloud, life: EndpointLife) -> None:
     assert dogs("--model", MODEL, "--scale-cpu", "50").returncode == 0
-    cloud.replies["sagemaker:DeleteModel"] = times(
-        1, error("AccessDeniedException", "not authorized to perform: x")
-    )
+    refusal = error("AccessDeniedException", "not authorized to perform: x")
+    cloud.replies |= {"sagemaker:DeleteModel": times(1, refusal), "logs:TagResource": lambda _: refusal}
 
     first = deploy("--delete", "dogs")
 
     assert first.returncode == 2
+    assert f"{LOG_GROUP} has no tag, and teardown.py may not find it: this AWS" in first.stderr
+    assert life.moto.endpoints == {}
     assert first.stderr.splitlines()[-1] == "what is left of dogs may cost: --delete dogs goes on"
     assert deploy("--delete", "dogs").returncode == 0
     assert left(cloud, life) == []
