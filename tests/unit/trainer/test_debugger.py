@@ -225,14 +225,20 @@ def test_looking_on_changes_nothing(tmp_path: Path) -> None:
 # ── when it is saved ──────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let saving take its time: on a busy machine it is more than the share that is saving's."""
+    for name in ("_FREE_SECONDS", "_FREE_AT_ONCE"):
+        monkeypatch.setattr(debugger, name, 600.0)
+
+
+@pytest.mark.usefixtures("unhurried")
 def test_without_a_schedule_20_saves_share_an_epoch(tmp_path: Path) -> None:
     training = Training(tmp_path, rows(64 * 40))
 
     training.run(epochs=2)
 
-    saved = train_steps(training.tensors)
-    assert saved[:5] == [0, 2, 4, 6, 8]
-    assert set(saved) <= set(range(0, 80, 2))
+    assert train_steps(training.tensors) == list(range(0, 80, 2))
 
 
 def test_saving_that_takes_long_is_done_less_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,6 +289,7 @@ def test_the_platforms_configuration_goes_before_the_settings(tmp_path: Path) ->
     assert HEAD not in steps[0]  # no collection asks for weights
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_a_platforms_configuration_without_a_schedule_leaves_it_to_the_time(tmp_path: Path) -> None:
     content = {**PLATFORM, "HookParameters": {"reductions": "l2_norm"}, "CollectionConfigurations": None}
     training = Training(tmp_path, debug=DebugSettings(configuration=configuration(tmp_path, content)))
