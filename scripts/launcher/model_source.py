@@ -7,9 +7,10 @@ sent to the project's bucket under its SHA-256, so that the same model is sent o
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from launcher import archives, aws, downloads, s3_upload
+from launcher import archives, aws, downloads, s3_upload, workers
 from launcher.account import Account
 from launcher.errors import SettingsError
 from launcher.sender import Sender
@@ -103,17 +104,21 @@ class ModelSource:
             if there and there["ContentLength"] == content.size:
                 self._say(f"{uri} is there already")
                 return uri
-            with downloads.byte_progress() as progress:
-                task = progress.add_task(archive.name, total=content.size)
-                Sender(client).send(
-                    archive,
-                    self._account.bucket,
-                    key,
-                    s3_upload.encryption(self._account.settings.storage.kms_key),
-                    lambda count: progress.advance(task, count),
-                )
+        self._bring(archive, key)
         self._say(f"{archive} is now {uri}")
         return uri
+
+    def _bring(self, archive: Path, key: str) -> None:
+        sender, storage = Sender(self._account.client("s3")), self._account.settings.storage
+        with sender.given_up(), downloads.byte_progress() as progress:
+            task = progress.add_task(archive.name, total=archive.stat().st_size)
+
+            def send(file: Path) -> None:
+                extra = s3_upload.encryption(storage.kms_key)
+                sender.send(file, self._account.bucket, key, extra, partial(progress.advance, task))
+
+            for _ in workers.done(send, [archive], 1):
+                continue
 
     def _of_job(self, name: str) -> str:
         try:

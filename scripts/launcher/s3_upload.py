@@ -9,13 +9,14 @@ import hashlib
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from launcher import downloads
+from launcher import downloads, workers
 from launcher.errors import SettingsError, WorkFailed
 from launcher.requests import Request
 from launcher.s3 import THREADS, Prefix
@@ -116,33 +117,21 @@ class Copy:
         Raises WorkFailed for a file that changed since the plan was made, and as AWS refuses.
         """
         arrived = dict(plan.keep)
-        with self._noted(plan, arrived), downloads.byte_progress() as progress:
+        with self._noted(plan, arrived), self._sender.given_up(), downloads.byte_progress() as progress:
             task = progress.add_task(self.prefix.uri, total=plan.size)
-            for name in self._sent(plan, folder):
-                arrived[name] = plan.send[name]
-                progress.advance(task, plan.send[name].size)
-                self._save_now_and_then(plan, arrived)
+            send = partial(self._send, plan, folder)
+            with closing(workers.done(send, plan.send, THREADS)) as sent:
+                for name in sent:
+                    arrived[name] = plan.send[name]
+                    progress.advance(task, plan.send[name].size)
+                    self._save_now_and_then(plan, arrived)
             self.prefix.remove([*plan.remove])
             self._save(arrived, complete=True)
 
-    def _sent(self, plan: Plan, folder: Path) -> Iterator[str]:
-        """Send the files and yield the name of each that has arrived."""
-        with ThreadPoolExecutor(THREADS) as pool:
-            try:
-                sending = {
-                    pool.submit(self._send, folder / name, name, each): name
-                    for name, each in plan.send.items()
-                }
-                for sent in as_completed(sending):
-                    sent.result()
-                    yield sending[sent]
-            except BaseException:  # of many that fail for one reason, the first one says it
-                pool.shutdown(cancel_futures=True)
-                raise
-
-    def _send(self, file: Path, name: str, content: Content) -> None:
+    def _send(self, plan: Plan, folder: Path, name: str) -> None:
+        file = folder / name
         self._sender.send(file, self.prefix.bucket, self.prefix.key(name), self._extra)
-        if content_of(file) != content:
+        if content_of(file) != plan.send[name]:
             raise WorkFailed(f"{file} was changed while it was sent: run the same command again")
 
     @contextmanager
@@ -155,7 +144,7 @@ class Copy:
         except BaseException as ending:
             ending.add_note(f"{len(arrived):,} files are in {self.prefix.uri}: the same command goes on")
             try:
-                self._save(plan.meanwhile(arrived), complete=False)
+                workers.briefly(partial(self._save, plan.meanwhile(arrived), complete=False))
             except (SettingsError, WorkFailed) as error:
                 ending.add_note(f"those that arrived last are sent again, for they cannot be noted: {error}")
             raise

@@ -251,7 +251,7 @@ class Network:
 
     def __init__(self, through: int) -> None:
         self.through = threading.Semaphore(through)
-        self.closed = threading.Event()
+        self.closed, self.over = threading.Event(), threading.Event()
 
     def __call__(self, call: Call) -> Answer | None:
         if not call.path.endswith(".png") or self.through.acquire(blocking=False):
@@ -267,7 +267,7 @@ class Hanging(Network):
     """The next ones are not answered."""
 
     def end(self) -> None:
-        threading.Event().wait(30)
+        self.over.wait(300)
 
 
 def test_a_network_that_is_cut_midway_is_said_and_gone_on_with(
@@ -312,8 +312,10 @@ def test_a_run_that_was_ended_is_gone_on_with(
     assert network.closed.wait(60)
     _wait_until_noted(bucket)
     running.send_signal(number)
+    _, said = running.communicate(timeout=120)
     del cloud.replies["s3:PutObject"]
-    assert running.wait(120) == code
+    assert running.returncode == code
+    assert ("files are in s3://" in said) == (number == signal.SIGINT)
     noted = len(_noted(bucket))
     assert noted > 0
     cloud.calls.clear()
@@ -323,6 +325,7 @@ def test_a_run_that_was_ended_is_gone_on_with(
     assert done.returncode == 0, done.stderr
     assert len(pictures_sent(cloud)) == 18 - noted
     assert json.loads(there(bucket)["manifest.json"])["complete"]
+    network.over.set()
 
 
 def _noted(bucket: Any) -> set[str]:

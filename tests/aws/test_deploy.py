@@ -473,8 +473,8 @@ def test_ctrl_c_in_the_middle_of_an_upload_leaves_nothing_or_names_it(
     assert asked.wait(120)
 
     process.send_signal(signal.SIGINT)
-    go_on.set()
     _, said = process.communicate(timeout=120)
+    go_on.set()
 
     assert process.returncode == 130
     left = unfinished()
