@@ -11,8 +11,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from launcher import aws, aws_errors, aws_log, log_things, waiting
-from launcher.account import PROJECT_TAG, Account
+from launcher import aws, aws_errors, aws_log, log_things, tagged, waiting
+from launcher.account import Account
 from launcher.aws_parts import AwsParts
 from launcher.aws_scaling import AwsScaling
 from launcher.deployment import Deployment, Operations
@@ -46,13 +46,9 @@ class AwsEndpoint:
     def _own_there(self) -> Description | None:
         """Return what AWS says of it; raises SettingsError where it is somebody else's."""
         there = self.describe()
-        own = {"Key": PROJECT_TAG, "Value": self._account.settings.project}
-        with aws.explained():
-            if there and own not in self._sagemaker.list_tags(ResourceArn=there["EndpointArn"])["Tags"]:
-                raise SettingsError(
-                    f"the endpoint {self.name} has no tag {own['Key']}={own['Value']}, so it is somebody "
-                    "else's and is left alone: choose another --name, or tag it if it is yours"
-                )
+        if there:
+            remedy = "choose another --name, or tag it if it is yours"
+            tagged.must_be_own(self._account, f"endpoint {self.name}", there["EndpointArn"], remedy)
         return there
 
     # ── made and updated ──────────────────────────────────────────────────────────────────────────────

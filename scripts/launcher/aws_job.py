@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from launcher import aws
+from launcher import aws, tagged
 from launcher.account import Account
 from launcher.aws_errors import NoAnswer
 from launcher.errors import SettingsError, WorkFailed
@@ -75,10 +75,12 @@ class AwsJob:
         self._runs = True
 
     def stop(self) -> str:
-        """Stop the job; returns how it had ended, if it had."""
-        status = self.status(self.describe())
-        if status in ENDED:
+        """Stop the job; returns how it had ended, if it had. Raises SettingsError for somebody else's."""
+        found = self.describe()
+        if (status := self.status(found)) in ENDED:
             return status
+        what, remedy = f"{self.kind.word} {self.name}", "tag it if it is yours"
+        tagged.must_be_own(self.account, what, found[f"{self.kind.api}Arn"], remedy)
         self._ask("stop")
         return ""
 

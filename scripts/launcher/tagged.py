@@ -1,6 +1,6 @@
 """What carries the project's tag: by the Tagging API, and where that is behind, by each service.
 
-Called by `inventory` and the modules that it lists.
+Called by `inventory` and the modules that it lists, and before an endpoint is changed or a job is stopped.
 """
 
 from collections.abc import Iterator
@@ -13,6 +13,18 @@ from launcher.aws_errors import DeniedError
 from launcher.calls import Call
 from launcher.clarify_requests import EXPLAIN
 from launcher.desired import tag_map
+from launcher.errors import SettingsError
+
+
+def must_be_own(account: Account, what: str, arn: str, remedy: str) -> None:
+    """Raise SettingsError where something of SageMaker is somebody else's: it lacks the project's tag."""
+    own = {"Key": PROJECT_TAG, "Value": account.settings.project}
+    with aws.explained():
+        if own not in account.client("sagemaker").list_tags(ResourceArn=arn)["Tags"]:
+            raise SettingsError(
+                f"the {what} has no tag {own['Key']}={own['Value']}, so it is somebody else's and is left "
+                f"alone: {remedy}"
+            )
 
 
 class Tagged:

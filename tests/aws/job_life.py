@@ -31,6 +31,7 @@ class JobLife:
             f"sagemaker:Create{shape}": self._create,
             f"sagemaker:Describe{shape}": self._describe,
             f"sagemaker:Stop{shape}": self._stop,
+            "sagemaker:ListTags": self._tags,
         }
 
     def _create(self, call: Call) -> Answer:
@@ -49,3 +50,8 @@ class JobLife:
     def _stop(self, _: Call) -> Answer:
         self.ending, self.looks = "Stopped", 0
         return Answer({})
+
+    def _tags(self, call: Call) -> Answer | None:
+        """Say its own tags; those of what is not this job moto knows."""
+        is_own = call.parameters["ResourceArn"] in self._arn.values()
+        return Answer({"Tags": self.request["Tags"]}) if is_own else None

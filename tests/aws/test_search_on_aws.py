@@ -98,7 +98,7 @@ def started(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> AwsSearch:
     sent = request()
     added = {"_tuning_objective_metric": "validation:accuracy"}  # as the platform does
     sent["TrainingJobDefinition"]["StaticHyperParameters"] |= added
-    found.start(sent)
+    found.start(sent | {"Tags": found.account.tags})
     trials = [
         summary(1, "Completed", 0.81),
         summary(2, "Completed", 0.86),

@@ -363,6 +363,8 @@ def test_a_job_that_runs_is_stopped_and_one_that_has_ended_is_not(platform: Plat
     platform.cloud.replies["sagemaker:StopTrainingJob"] = lambda _: Answer({})
     boto3.client("sagemaker").create_training_job(**dry_run())
 
+    with pytest.raises(SettingsError, match="training job dogs has no tag project=cats, so it is somebody"):
+        AwsTraining("dogs", Account(Settings(project="cats")), print).stop()
     stopping = script("--backend", "aws", "--stop", "dogs")
     platform.stages = []
     platform.stage("Completed")
