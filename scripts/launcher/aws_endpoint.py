@@ -159,8 +159,11 @@ class AwsEndpoint:
                 f"{self.name} is left, {found['EndpointStatus']}, with its models and configuration: "
                 f"--delete {self.name} removes them, and the next deployment makes it anew",
             )
-        if found["EndpointConfigName"] != plan.config["EndpointConfigName"]:
-            failure = self._rolled_back(found)
+        config = found["EndpointConfigName"]
+        if config != plan.config["EndpointConfigName"]:
+            is_overtaken = config == self._pending.get("EndpointConfigName")
+            overtaken = f"{self.name} was updated by somebody else meanwhile, and goes on with {config}"
+            failure = WorkFailed(overtaken) if is_overtaken else self._rolled_back(found)
             self._parts.unmake(failure)
             raise failure
         return found

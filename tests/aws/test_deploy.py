@@ -365,6 +365,25 @@ def test_a_deployment_leaves_what_another_one_is_about_to_use(cloud: Cloud, life
     assert left(cloud, life) == []
 
 
+def test_a_deployment_that_another_one_overtakes_says_so(cloud: Cloud, life: EndpointLife) -> None:
+    assert dogs("--model", MODEL, "--version", "v1").returncode == 0
+    make_parts("dogs-theirs", cloud.asked("sagemaker:CreateModel")[0]["Tags"])
+    update = cloud.replies["sagemaker:UpdateEndpoint"]
+
+    def overtake(call: Call) -> Answer | None:
+        answer = update(call)
+        life._wanted["dogs"] = "dogs-theirs"
+        return answer
+
+    cloud.replies["sagemaker:UpdateEndpoint"] = overtake
+
+    done = dogs("--model", MODEL, "--version", "v2")
+
+    assert done.returncode == 1
+    assert "dogs was updated by somebody else meanwhile, and goes on with dogs-theirs" in done.stderr
+    assert set(life.moto.endpoint_configs) == {"dogs-v1", "dogs-theirs"}
+
+
 @pytest.fixture
 def started() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Start deployments, and end those that a failed test leaves."""
