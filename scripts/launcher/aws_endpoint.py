@@ -257,6 +257,7 @@ class AwsEndpoint:
             if there:
                 self._claim_log()
                 self._delete_it()
+            self._parts.give_up()
             removed = self._remove_earlier(None)
         except (KeyboardInterrupt, SystemExit, SettingsError, WorkFailed) as ending:
             ending.add_note(f"what is left of {self.name} may cost: --delete {self.name} goes on")

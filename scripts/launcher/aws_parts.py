@@ -69,6 +69,10 @@ class AwsParts:
             names = ", ".join(each.name for each in [*self._made, *filter(None, [self._unsure])])
             ending.add_note(f"of these, which cost nothing, some are left: {names}: {left}")
 
+    def give_up(self) -> None:
+        """Take what this run has made for an earlier deployment's: the endpoint is to go, in the same run."""
+        self._made.clear()
+
     def remove_earlier(self, used: Collection[str]) -> list[str]:
         """Remove what earlier deployments have made, and return the names.
 
