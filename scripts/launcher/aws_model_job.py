@@ -11,8 +11,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from launcher import aws, aws_errors, aws_log
-from launcher.account import PROJECT_TAG, Account
+from launcher import aws, aws_errors, aws_log, tagged
+from launcher.account import Account
 from launcher.aws_errors import NoAnswer
 from launcher.aws_job import ENDED, AwsJob, Kind, NameTakenError
 from launcher.aws_log import Tail
@@ -72,8 +72,7 @@ class AwsModelJob(AwsJob):
 
     def _require_own_model(self) -> None:
         arn = self.account.arn("sagemaker", f"model/{self.name}")
-        own = {"Key": PROJECT_TAG, "Value": self.account.settings.project}
-        if own not in self.sagemaker.list_tags(ResourceArn=arn)["Tags"]:
+        if not tagged.is_own(self.account, arn):
             raise SettingsError(f"there is another's model {self.name}: --job-name has to be another")
 
     def follow(self, say: Say) -> dict[str, Any]:

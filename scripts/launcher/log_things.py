@@ -31,8 +31,8 @@ def claim(account: Account, endpoint: str) -> Call:
 
 def groups(tagged: Tagged) -> Iterator[Thing]:
     """Find the log groups of endpoints, and of those that are gone and were claimed or are known by name."""
-    own = {each["EndpointName"] for each in tagged.endpoints()}
-    there = {each["EndpointName"] for each in tagged.all("sagemaker", "list_endpoints", "Endpoints")}
+    own = {each["EndpointName"] for each in tagged.endpoints}
+    there = {each["EndpointName"] for each in tagged.all_endpoints}
     for group in tagged.all("logs", "describe_log_groups", "logGroups", logGroupNamePrefix=ENDPOINTS):
         name = group["logGroupName"]
         endpoint = name.removeprefix(ENDPOINTS)

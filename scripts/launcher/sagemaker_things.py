@@ -47,7 +47,7 @@ def warm_pools(tagged: Tagged) -> Iterator[Thing]:
 
 def endpoints(tagged: Tagged) -> Iterator[Thing]:
     """Find endpoints; each one's log group gets the tag first, since afterwards nothing says whose it is."""
-    for each in tagged.endpoints():
+    for each in tagged.endpoints:
         claim = log_things.claim(tagged.account, each["EndpointName"])
         found = _thing("endpoint", "DeleteEndpoint", "EndpointName", each, each["EndpointStatus"])
         yield replace(found, tried=(claim,)) if found.calls else found
@@ -55,7 +55,7 @@ def endpoints(tagged: Tagged) -> Iterator[Thing]:
 
 def scalable_targets(tagged: Tagged) -> Iterator[Thing]:
     """Find what the number of instances follows; its policies and schedules go with it."""
-    names = {each["EndpointName"] for each in tagged.endpoints()}
+    names = {each["EndpointName"] for each in tagged.endpoints}
     service = "application-autoscaling"
     for target in tagged.all(
         service, "describe_scalable_targets", "ScalableTargets", ServiceNamespace="sagemaker"

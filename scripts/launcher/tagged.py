@@ -18,13 +18,18 @@ from launcher.errors import SettingsError
 
 def must_be_own(account: Account, what: str, arn: str, remedy: str) -> None:
     """Raise SettingsError where something of SageMaker is somebody else's: it lacks the project's tag."""
+    if not is_own(account, arn):
+        raise SettingsError(
+            f"the {what} has no tag {PROJECT_TAG}={account.settings.project}, so it is somebody else's and "
+            f"is left alone: {remedy}"
+        )
+
+
+def is_own(account: Account, arn: str) -> bool:
+    """Tell whether something of SageMaker that is there has the project's tag."""
     own = {"Key": PROJECT_TAG, "Value": account.settings.project}
     with aws.explained():
-        if own not in account.client("sagemaker").list_tags(ResourceArn=arn)["Tags"]:
-            raise SettingsError(
-                f"the {what} has no tag {own['Key']}={own['Value']}, so it is somebody else's and is left "
-                f"alone: {remedy}"
-            )
+        return own in account.client("sagemaker").list_tags(ResourceArn=arn)["Tags"]
 
 
 class Tagged:
@@ -73,17 +78,20 @@ class Tagged:
         ask = Call("sagemaker", "ListTags", {"ResourceArn": arn})
         return self.own(arn, ask, absent=("ValidationException", "ResourceNotFound"))
 
+    @cached_property
+    def all_endpoints(self) -> list[dict[str, Any]]:
+        """The summaries of the region's endpoints, whoever's they are."""
+        return self.all("sagemaker", "list_endpoints", "Endpoints")
+
+    @cached_property
     def endpoints(self) -> list[dict[str, Any]]:
-        """Return the summaries of the project's endpoints."""
-        found = self.all("sagemaker", "list_endpoints", "Endpoints")
-        return [each for each in found if self.owns_in_sagemaker(each["EndpointArn"])]
+        """The summaries of the project's endpoints."""
+        return [each for each in self.all_endpoints if self.owns_in_sagemaker(each["EndpointArn"])]
 
     @cached_property
     def used_by_others(self) -> dict[tuple[str, str], str]:
         """Names of others' endpoints, by what each answers with: ("EndpointConfig" or "Model", its name)."""
-        own = {each["EndpointName"] for each in self.endpoints()}
-        there = self.all("sagemaker", "list_endpoints", "Endpoints")
-        others = [each["EndpointName"] for each in there if each["EndpointName"] not in own]
+        others = [each["EndpointName"] for each in self.all_endpoints if each not in self.endpoints]
         return {part: endpoint for endpoint in others for part in self._parts(endpoint)}
 
     def _parts(self, endpoint: str) -> Iterator[tuple[str, str]]:
